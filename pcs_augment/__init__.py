@@ -1,0 +1,64 @@
+"""GPU image augmentation that models the noise of real microscopes: see README.md and ``default_pipeline``."""
+
+from .base import Augmentation, Step
+from .data import PCSDataset, collate
+from .errors import DataError, InputError, OutputError, PcsError
+from .loader import AugmentedLoader
+from .noise import blend, equalize, equalize_8bit, interference, noise_layer, perlin
+from .pipeline import Pipeline, default_pipeline
+from .plan import Plan
+from .steps import (
+    Blur,
+    Brightness,
+    Contrast,
+    Displace,
+    Flip,
+    GaussianNoise,
+    Highlight,
+    ImpulseNoise,
+    InterferenceLayer,
+    KeepDetectable,
+    MinEdge,
+    Overlay,
+    PerlinLayer,
+    Rotate90,
+    Splines,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AugmentedLoader",
+    "Augmentation",
+    "Blur",
+    "Brightness",
+    "Contrast",
+    "DataError",
+    "Displace",
+    "Flip",
+    "GaussianNoise",
+    "Highlight",
+    "ImpulseNoise",
+    "InputError",
+    "InterferenceLayer",
+    "KeepDetectable",
+    "MinEdge",
+    "OutputError",
+    "Overlay",
+    "PCSDataset",
+    "PcsError",
+    "PerlinLayer",
+    "Pipeline",
+    "Plan",
+    "Rotate90",
+    "Splines",
+    "Step",
+    "blend",
+    "collate",
+    "default_pipeline",
+    "equalize",
+    "equalize_8bit",
+    "interference",
+    "noise_layer",
+    "perlin",
+]

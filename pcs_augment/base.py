@@ -1,0 +1,316 @@
+"""How steps become a pipeline: draw on the host, apply on the device.
+
+``Augmentation`` is the calling convention that a single step and a whole pipeline share. A ``Step`` fills in what it draws and
+what it does to pixels; this file owns the order, the keys, the checks, the targets and the removal of objects.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from . import boxes as bx
+from . import targets as tg
+from .errors import InputError
+from .plan import Plan, Tables
+from .rng import Stream, check_seed, open_streams
+from .targets import Instances, Target, Targets
+
+Shape = tuple[int, int, int, int]
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class _Omitted:
+    def __repr__(self) -> str:
+        return "<no targets>"
+
+
+OMITTED = _Omitted()
+
+
+class Augmentation(nn.Module):
+    """Callable on (images, targets); has no parameters and no state but its settings.
+
+    images: (B, C, H, W) float in [0, 1] or uint8; float types are kept, uint8 is divided by 255 and comes back as float32.
+    Results depend on (seed, epoch, index) alone; a caller that leaves out ``index`` gets 0 .. B-1, the same noise every time.
+    """
+
+    seed: int
+
+    def sequence(self) -> Sequence[Step]:
+        """The steps in order."""
+        raise NotImplementedError
+
+    def draw(
+        self,
+        shape: Sequence[int],
+        targets: Sequence[Target] | None = None,
+        index: Any = None,
+        epoch: int = 0,
+    ) -> Plan:
+        """Draw every random number for a batch; host only, no pixels are touched.
+
+        shape: (B, C, H, W). targets on a GPU are copied to the host, so draw from host targets before moving them.
+        index: (B,) integers in [0, 2^63), default 0 .. B-1. Raises InputError.
+        """
+        size = check_shape(shape)
+        rows = _check_index(index, size[0])
+        if isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral) or not 0 <= int(epoch) < 2**32:
+            raise InputError(f"epoch must be an integer in [0, 2**32), got {epoch!r}")
+        steps = self.sequence()
+        instances = None if targets is None else tg.flatten(targets, size[0])
+        counts = np.full(size[0], -1) if instances is None else instances.counts()
+        streams = open_streams(self.seed, int(epoch), rows, [s.words for s in steps])
+        drawn: list[Tables] = []
+        for step, stream in zip(steps, streams):
+            tables = step._draw(stream, size, instances)
+            drawn.append(tables)
+            if instances is not None:
+                instances = step._after(instances, tables, size)
+        names = tuple(type(s).__name__ for s in steps)
+        return Plan(size, self.seed, int(epoch), rows, counts, names, tuple(drawn))
+
+    def apply(self, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> tuple[Tensor, Targets | None]:
+        """Apply a plan: pure (inputs are left alone, same inputs and plan give the same result), no synchronisation.
+
+        Every object comes back, with ``keep (N,)`` bool on the images' device telling which ones the filters would keep.
+        Values are checked only on the CPU, where looking at them costs no synchronisation. Raises InputError.
+        """
+        check_images(images)
+        self._check_plan(images, targets, plan)
+        if images.device.type == "cpu":
+            check_values(bool(in_range(images)), images)
+        with torch.no_grad():
+            pixels = as_float(images)
+            keep = torch.ones(int(plan.objects.clip(0).sum()), dtype=torch.bool, device=images.device)
+            first = np.cumsum(plan.objects.clip(0)) - plan.objects.clip(0)
+            matrix: NDArray[np.float64] | None = None
+            for step, tables in zip(self.sequence(), plan.steps):
+                pixels = step._apply(pixels, tables)
+                if targets is not None:
+                    turn = step._symmetry(tables, plan.shape)
+                    if turn is not None:
+                        matrix = turn if matrix is None else bx.compose(turn, matrix)
+                    step._filter(pixels, tables, keep, first)
+            out = pixels.to(images.dtype) if images.is_floating_point() else pixels
+            if targets is None:
+                return out, None
+            new = [dict(t) for t in targets] if matrix is None else tg.moved(targets, matrix)
+            for target, mine in zip(new, keep.split(plan.objects.tolist())):
+                target["keep"] = mine
+            return out, new
+
+    def forward(
+        self,
+        images: Tensor,
+        targets: Sequence[Target] | None | _Omitted = OMITTED,
+        index: Any = None,
+        epoch: int = 0,
+    ) -> Any:
+        """Draw and apply; objects that a filter drops are removed with all their keys.
+
+        Returns images alone when called without targets, else (images, targets). On a GPU this synchronises once, to learn
+        which objects to remove and whether the pixel values were in range; ``draw`` and ``apply`` do not.
+        """
+        check_images(images)
+        given = None if isinstance(targets, _Omitted) else targets
+        valid = in_range(images)
+        if images.device.type == "cpu":
+            check_values(bool(valid), images)
+        plan = self.draw(images.shape, given, index, epoch)
+        out, new = self.apply(images, given, plan)
+        if new is not None and self.filters():
+            flags = torch.cat([valid.reshape(1), *(t["keep"] for t in new)]).cpu().numpy()
+            check_values(bool(flags[0]), images)
+            new = drop(new, flags[1:])
+        else:
+            check_values(bool(valid), images)
+            for t in new or ():
+                t.pop("keep")
+        return out if isinstance(targets, _Omitted) else (out, new)
+
+    def filters(self) -> bool:
+        """Whether some step may drop objects."""
+        return any(type(s)._filter is not Step._filter for s in self.sequence())
+
+    def _check_plan(self, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> None:
+        if not isinstance(plan, Plan):
+            raise InputError(f"plan must be a Plan, as draw or Plan.load returns it, got {type(plan).__name__}")
+        names = tuple(type(s).__name__ for s in self.sequence())
+        if plan.names != names:
+            raise InputError(f"the plan was drawn for the steps {plan.names}, this pipeline has {names}; draw a new plan")
+        if plan.shape != tuple(images.shape):
+            raise InputError(f"the plan was drawn for images {plan.shape}, got {tuple(images.shape)}; draw a new plan")
+        if targets is not None:
+            tg.check_list(targets, len(images))
+            counts = [len(t["boxes"]) for t in targets]
+            if counts != plan.objects.tolist():
+                raise InputError(
+                    f"the plan was drawn for {plan.objects.tolist()} objects per image, got {counts}; "
+                    "draw the plan with these targets"
+                )
+
+
+class Step(Augmentation):
+    """One row of the pipeline's table. ``words`` is how many 32-bit words per sample it draws."""
+
+    words: int = 0
+
+    def __init__(self, p: float = 1.0, seed: int = 0) -> None:
+        super().__init__()
+        self.p = check_chance("p", p)
+        self.seed = check_seed(seed)
+
+    def sequence(self) -> Sequence[Step]:
+        return (self,)
+
+    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+        """The tables of this step; word 0 decides whether a sample is touched."""
+        raise NotImplementedError
+
+    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+        """New pixels for (B, C, H, W) float32 images, which may be changed in place."""
+        return images
+
+    def _after(self, instances: Instances, tables: Tables, shape: Shape) -> Instances:
+        """The objects that the next step meets."""
+        return instances
+
+    def _symmetry(self, tables: Tables, shape: Shape) -> NDArray[np.float64] | None:
+        """(B, 2, 3) for a step that moves pixels about, else None."""
+        return None
+
+    def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
+        """Clear flags in ``keep`` (all objects of the batch); an image's objects start at ``first[sample]``."""
+
+    def chosen(self, stream: Stream) -> NDArray[np.int64]:
+        """The samples that this step touches, with chance p each."""
+        return np.flatnonzero(stream.uniform(0) < self.p)
+
+    def extra_repr(self) -> str:
+        plain = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training"}
+        return ", ".join(f"{k}={v!r}" for k, v in plain.items())
+
+
+def drop(targets: Targets, keep: NDArray[np.bool_]) -> Targets:
+    """Remove what ``keep`` (all objects of the batch) does not keep, and the ``keep`` keys."""
+    out, first = [], 0
+    for t in targets:
+        n = len(t["boxes"])
+        rest = {k: v for k, v in t.items() if k != "keep"}
+        out.append(tg.select(rest, keep[first : first + n]))
+        first += n
+    return out
+
+
+# --- argument checks ----------------------------------------------------------------------------------------------------
+
+
+def check_chance(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
+        raise InputError(f"{name} must be a probability in [0, 1], got {value!r}")
+    return float(value)
+
+
+def check_interval(name: str, value: object, low: float, high: float) -> tuple[float, float]:
+    """A pair a <= b inside [low, high]."""
+    try:
+        a, b = (float(v) for v in value)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be a pair (low, high), got {value!r}") from None
+    if not low <= a <= b <= high:
+        raise InputError(f"{name} must satisfy {low} <= low <= high <= {high}, got {value!r}")
+    return a, b
+
+
+def check_integers(name: str, value: object, low: int, high: int) -> tuple[int, int]:
+    """A pair of integers a <= b inside [low, high]."""
+    a, b = check_interval(name, value, low, high)
+    if a != int(a) or b != int(b):
+        raise InputError(f"{name} must be a pair of integers, got {value!r}")
+    return int(a), int(b)
+
+
+def check_kernels(name: str, value: object) -> tuple[int, ...]:
+    """A non-empty sequence of odd kernel sizes in 1 .. 99."""
+    try:
+        sizes = tuple(int(v) for v in value if int(v) == v)  # type: ignore[attr-defined]
+        whole = len(sizes) == len(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        sizes, whole = (), False
+    if not whole or not sizes or any(k % 2 == 0 or not 1 <= k <= 99 for k in sizes):
+        raise InputError(f"{name} must be a sequence of odd integers in 1 .. 99, got {value!r}")
+    return sizes
+
+
+def check_positive(name: str, value: object, zero: bool = False) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not np.isfinite(float(value)):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
+    if float(value) < 0 or (float(value) == 0 and not zero):
+        raise InputError(f"{name} must be {'at least' if zero else 'above'} 0, got {value!r}")
+    return float(value)
+
+
+def check_shape(shape: Sequence[int]) -> Shape:
+    try:
+        size = tuple(int(n) for n in shape)
+    except (TypeError, ValueError):
+        size = ()
+    if len(size) != 4 or min(size) < 1:
+        raise InputError(f"images must be (B, C, H, W) with every size at least 1, got {shape!r}")
+    if max(size[2:]) > 16384:
+        raise InputError(f"images may have up to 16384 px a side, got {size[2]} x {size[3]}; cut them into tiles")
+    return cast(Shape, size)
+
+
+def check_images(images: object) -> Tensor:
+    """Type, rank and size, without looking at pixels."""
+    if not isinstance(images, Tensor):
+        raise InputError(f"images must be a torch.Tensor (B, C, H, W), got {type(images).__name__}")
+    if images.dtype not in (*FLOATS, torch.uint8):
+        raise InputError(f"images must be float32, float16, bfloat16 or uint8, got {images.dtype}; convert them")
+    if images.ndim != 4 or 0 in images.shape:
+        raise InputError(
+            f"images must be (B, C, H, W) with every size at least 1, got shape {tuple(images.shape)}; "
+            "add dimensions with images[None] or leave out empty batches"
+        )
+    check_shape(images.shape)
+    return images
+
+
+def in_range(images: Tensor) -> Tensor:
+    """A boolean scalar on the images' device: every value in [0, 1] (False for NaN)."""
+    if images.dtype == torch.uint8:
+        return torch.ones((), dtype=torch.bool, device=images.device)
+    low, high = images.aminmax()
+    return (low >= 0) & (high <= 1)
+
+
+def check_values(valid: bool, images: Tensor) -> None:
+    if not valid:
+        low, high = (float(v) for v in images.float().aminmax())
+        what = "NaN" if low != low or high != high else f"[{low:g}, {high:g}]"
+        raise InputError(f"image values span {what}; expected floats in [0, 1] (divide 8-bit values by 255, or pass uint8)")
+
+
+def as_float(images: Tensor) -> Tensor:
+    """A contiguous float32 copy in [0, 1]."""
+    if images.dtype == torch.uint8:
+        return images.float().div_(255)
+    return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
+def _check_index(index: Any, batch: int) -> NDArray[np.int64]:
+    if index is None:
+        return np.arange(batch)
+    rows = np.asarray(index.cpu() if isinstance(index, Tensor) else index)
+    if rows.shape != (batch,) or rows.dtype.kind not in "iu" or (len(rows) and int(rows.min()) < 0):
+        raise InputError(f"index must be {batch} integers in [0, 2**63), one per image, got {index!r}")
+    return rows.astype(np.int64)

@@ -1,0 +1,149 @@
+"""Noise layers: L = mean of N equalised textures (paper Eq. 10), equalised itself by default.
+
+``noise_layer`` is the plain definition. ``LayerSums`` is what the pipeline runs: every texture of a batch is one entry of a
+list; its rank is kept as an integer number of 1/4096, so a layer is a sum of integers (exact in any order) and its own
+equalisation is an exact count over at most 10 x 4096 values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+from ..plan import Table
+from ..statistics import histogram
+from .equalize import equalize, equalize_8bit
+from .interference import LEVELS, distances, phases, resonant, share_within, wave
+from .perlin import LARGEST, Lattices
+
+RANKS = 4096
+_BINS = 8192  # for Perlin values over their whole range; the error this makes is tested
+_CHUNK_PX = 2**24  # pixels of textures in flight on a GPU
+
+
+def noise_layer(textures: Tensor, equalize_layer: bool = True, bins: int | None = None) -> Tensor:
+    """L = (1/N) sum of H[N_i] (paper Eq. 10), passed through H once more as the published code does.
+
+    textures: (N, H, W) real; bins=256 takes the published 8-bit equalisation. Returns (H, W) float32 in [0, 1].
+    """
+    if not isinstance(textures, Tensor) or textures.ndim != 3 or 0 in textures.shape:
+        shape = tuple(textures.shape) if isinstance(textures, Tensor) else type(textures).__name__
+        raise InputError(f"textures must be (N, H, W) with N >= 1, got {shape}")
+    h = chosen_equalize(bins)
+    mean = h(textures).sum(0) / len(textures)
+    return h(mean) if equalize_layer else mean
+
+
+def chosen_equalize(bins: int | None):
+    """The equalisation for ``bins``: None for the fine one, 256 for the published one. Raises InputError."""
+    if bins not in (None, 256):
+        raise InputError(f"bins must be None (fine equalisation) or 256 (as published), got {bins!r}")
+    return equalize if bins is None else equalize_8bit
+
+
+class LayerSums:
+    """Layers of one kind for a batch: textures, layer by layer, become equalised layers (n, H * W)."""
+
+    def __init__(self, kind: str, textures: Table, height: int, width: int, device: torch.device, bins: int | None) -> None:
+        self.kind, self.textures, self.bins, self.device = kind, textures, bins, device
+        self.height, self.width = height, width
+        if kind == "perlin":
+            self.lattices = Lattices(textures, height, width, device)
+        else:
+            self.resonant = resonant(textures, height, width)
+            self.rows, self.columns = phases(textures, height, width, device)
+
+    def layers(self, first: int, last: int, layer: NDArray[np.int64], equalize_layer: bool) -> Tensor:
+        """Equalise and average textures first .. last - 1, whose layers (0 .. n - 1, ascending) are given: (n, H * W)."""
+        n = int(layer[-1]) + 1
+        pixels = self.height * self.width
+        counts = np.bincount(layer, minlength=n)
+        if self.bins:
+            return self._published(first, last, layer, counts, equalize_layer)
+        sums = torch.zeros(n, pixels, dtype=torch.int32, device=self.device)
+        for a, b, ranks in self._ranks(first, last):
+            if b - a == 1:
+                sums[int(layer[a - first])].add_(ranks[0])
+            else:
+                rows = torch.from_numpy(layer[a - first : b - first]).to(self.device, non_blocking=True)
+                sums.index_add_(0, rows, ranks)
+        if not equalize_layer:
+            scale = torch.from_numpy((1.0 / (RANKS * counts)).astype(np.float32)).to(self.device, non_blocking=True)
+            return sums.float().mul_(scale[:, None])
+        return _equalize_counts(sums, int(counts.max()) * RANKS + 1)
+
+    def _ranks(self, first: int, last: int):
+        """Chunks of textures as (start, stop, (t, H * W) int32 ranks in 0 .. RANKS)."""
+        pixels = self.height * self.width
+        chunk = 1 if self.device.type == "cpu" else max(1, _CHUNK_PX // pixels)
+        for a in range(first, last, chunk):
+            b = min(a + chunk, last)
+            yield a, b, (self._perlin(a, b) if self.kind == "perlin" else self._interference(a, b))
+
+    def _perlin(self, a: int, b: int) -> Tensor:
+        value = self.lattices.field(a, b).flatten(1)
+        index = value.mul_(_BINS / 2 / (LARGEST * 1.0001)).add_(_BINS / 2).to(torch.int32)
+        return _look_up(_rank_table(histogram(index, _BINS), value.shape[1]), index)
+
+    def _interference(self, a: int, b: int) -> Tensor:
+        special = self.resonant[a:b]
+        rows, columns = self.rows[a:b], self.columns[a:b]
+        if special.all():
+            return self._counted(rows, columns)
+        here = {k: v[a:b] for k, v in self.textures.items()}
+        within = share_within(here, self.height, self.width, self.device)
+        # four phase bins to a node, each at its centre; the table is mirrored (d, then 1 - d) and doubled (no modulo)
+        fraction = torch.arange(0.125, 1, 0.25, device=self.device)
+        half = (within[:, :-1, None] * (1 - fraction) + within[:, 1:, None] * fraction).flatten(1)
+        rank = ((1 - half) * RANKS).round_().to(torch.int32)
+        turn = torch.cat((rank, rank.flip(1)), 1)
+        drop = 32 - LEVELS
+        # truncating both phases lowers the sum by one bin on average: half of it is put back by rounding one of them
+        short_rows = ((rows + (1 << (drop - 1))) >> drop).to(torch.int32) % (1 << LEVELS)
+        index = (short_rows[:, :, None] + (columns >> drop).to(torch.int32)[:, None, :]).flatten(1)
+        out = _look_up(torch.cat((turn, turn), 1), index)
+        for i in np.flatnonzero(special):
+            out[i] = self._counted(rows[i : i + 1], columns[i : i + 1])[0]
+        return out
+
+    def _counted(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Waves that the pixel grid shapes: rank the distances themselves, by counting."""
+        rank = equalize(distances(rows, columns).neg_()).flatten(1)
+        return rank.mul_(RANKS).round_().to(torch.int32)
+
+    def _published(
+        self, first: int, last: int, layer: NDArray[np.int64], counts: NDArray[np.int64], equalize_layer: bool
+    ) -> Tensor:
+        """The 8-bit way, texture after texture."""
+        total = torch.zeros(len(counts), self.height * self.width, device=self.device)
+        for t in range(first, last):
+            if self.kind == "perlin":
+                value = self.lattices.field(t, t + 1)
+            else:
+                value = wave(distances(self.rows[t : t + 1], self.columns[t : t + 1]))
+            total[int(layer[t - first])].add_(equalize_8bit(value).flatten())
+        total /= torch.from_numpy(counts.astype(np.float32)).to(self.device, non_blocking=True)[:, None]
+        return equalize_8bit(total.view(-1, self.height, self.width)).flatten(1) if equalize_layer else total
+
+
+def _rank_table(counts: Tensor, n: int) -> Tensor:
+    """(R, bins) counts to int32 middle ranks in 0 .. RANKS."""
+    middle = 2 * counts.cumsum(1) - counts  # of 2 n
+    return ((middle * RANKS + n) // (2 * n)).to(torch.int32)
+
+
+def _equalize_counts(sums: Tensor, bins: int) -> Tensor:
+    """(R, n) int32 in [0, bins) to exact float32 middle ranks."""
+    counts = histogram(sums, bins)
+    rank = (2 * counts.cumsum(1) - counts).float() * (0.5 / sums.shape[1])
+    return _look_up(rank, sums)
+
+
+def _look_up(table: Tensor, index: Tensor) -> Tensor:
+    """table (R, bins) at index (R, n)."""
+    if len(index) == 1:
+        return table[0].index_select(0, index[0])[None]
+    return table.gather(1, index.long())

@@ -1,0 +1,149 @@
+"""The Plan: every number drawn for a batch, as plain tables on the host.
+
+A step's share is a few named tables; a table is a dict of equally long NumPy columns, one of them ``sample`` (which image of
+the batch a row belongs to, ascending). That one rule is all that slicing, concatenating and saving need. Pixel noise and
+lattice gradients are not in it: their 64-bit stream keys are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError, InputError
+from .files import written
+
+Table = dict[str, NDArray]
+Tables = dict[str, Table]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a pipeline will do to one batch.
+
+    shape: (B, C, H, W) it was drawn for; index: (B,) sample indices; objects: (B,) number of objects per image (-1 where it
+    was drawn without targets); names and steps: one entry per step.
+    """
+
+    shape: tuple[int, int, int, int]
+    seed: int
+    epoch: int
+    index: NDArray[np.int64]
+    objects: NDArray[np.int64]
+    names: tuple[str, ...]
+    steps: tuple[Tables, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Plan]:
+        return (self.slice(i, i + 1) for i in range(len(self)))
+
+    def slice(self, start: int, stop: int) -> Plan:
+        """The plan of samples start .. stop - 1 of this batch."""
+        if not 0 <= start < stop <= len(self):
+            raise InputError(f"slice [{start}, {stop}) is not inside this plan of {len(self)} samples")
+
+        def cut(table: Table) -> Table:
+            a, b = np.searchsorted(table["sample"], (start, stop))
+            return {k: v[a:b] - start if k == "sample" else v[a:b] for k, v in table.items()}
+
+        steps = tuple({name: cut(t) for name, t in tables.items()} for tables in self.steps)
+        return replace(
+            self,
+            shape=(stop - start, *self.shape[1:]),
+            index=self.index[start:stop],
+            objects=self.objects[start:stop],
+            steps=steps,
+        )
+
+    @staticmethod
+    def concatenate(plans: Sequence[Plan]) -> Plan:
+        """One plan for the samples of several, which must come from one pipeline and one image size."""
+        if not plans:
+            raise InputError("concatenate needs at least one plan, got none")
+        first = plans[0]
+        for p in plans[1:]:
+            if (p.shape[1:], p.names, p.seed, p.epoch) != (first.shape[1:], first.names, first.seed, first.epoch):
+                raise InputError(
+                    "plans to concatenate must agree in image size, steps, seed and epoch; got "
+                    f"{first.shape[1:]}, {first.names}, {first.seed}, {first.epoch} and "
+                    f"{p.shape[1:]}, {p.names}, {p.seed}, {p.epoch}"
+                )
+        starts = np.cumsum([0] + [len(p) for p in plans])
+
+        def join(step: int, name: str) -> Table:
+            parts = [p.steps[step][name] for p in plans]
+            return {
+                column: np.concatenate([t[column] + s if column == "sample" else t[column] for t, s in zip(parts, starts)])
+                for column in parts[0]
+            }
+
+        steps = tuple({name: join(s, name) for name in tables} for s, tables in enumerate(first.steps))
+        return replace(
+            first,
+            shape=(int(starts[-1]), *first.shape[1:]),
+            index=np.concatenate([p.index for p in plans]),
+            objects=np.concatenate([p.objects for p in plans]),
+            steps=steps,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one ``.npz``; it appears whole or not at all. Raises OutputError."""
+        arrays: dict[str, NDArray] = {"index": self.index, "objects": self.objects}
+        for s, tables in enumerate(self.steps):
+            for name, table in tables.items():
+                for column, values in table.items():
+                    arrays[f"{s}/{name}/{column}"] = values
+        head = {"format": _FORMAT, "shape": self.shape, "seed": self.seed, "epoch": self.epoch, "names": self.names}
+        arrays["head"] = np.array(json.dumps(head))
+        with written(path) as temporary, open(temporary, "wb") as file:
+            _savez_reproducibly(file, arrays)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Plan:
+        """Read what ``save`` wrote. Raises DataError."""
+        try:
+            with np.load(Path(path), allow_pickle=False) as data:
+                head = json.loads(str(data["head"]))
+                if head["format"] != _FORMAT:
+                    raise DataError(f"{path}: plan format {head['format']} is not {_FORMAT}; draw the plan again")
+                steps: list[Tables] = [{} for _ in head["names"]]
+                for key in data.files:
+                    if key.count("/") == 2:
+                        s, name, column = key.split("/")
+                        steps[int(s)].setdefault(name, {})[column] = data[key]
+                b, c, h, w = head["shape"]
+                return Plan(
+                    (b, c, h, w), head["seed"], head["epoch"], data["index"], data["objects"], tuple(head["names"]), tuple(steps)
+                )
+        except DataError:
+            raise
+        except FileNotFoundError as e:
+            raise DataError(f"{path}: no such plan file") from e
+        except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as e:
+            raise DataError(f"{path}: not a plan written by Plan.save ({e})") from e
+
+
+def _savez_reproducibly(file, arrays: dict[str, NDArray]) -> None:
+    """Like np.savez_compressed, but with a fixed time stamp, so that equal plans are equal files."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(info, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(values), allow_pickle=False)
+
+
+def no_rows(**columns: NDArray) -> Table:
+    """An empty table with the given columns' dtypes."""
+    return {k: v[:0] for k, v in columns.items()}

@@ -1,0 +1,184 @@
+"""Counter-based random numbers: Philox 4x32-10 keyed by (seed, epoch, sample index, step).
+
+A sample's numbers depend on these four alone, never on batch size, order, worker or device. Every step of a pipeline gets
+a 64-bit *stream key* for each sample; words of a stream are addressed by (n, item, lane), so they can be drawn in any order
+and any number. The one ``philox`` below serves NumPy (uint64 arrays, on the host) and torch (int64 tensors, any device):
+both hold 32-bit words in 64-bit integers, and 64-bit products wrap alike.
+
+Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import InputError
+
+MASK = 0xFFFFFFFF
+_M0, _M1 = 0xD2511F53, 0xCD9E8D57
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+
+# lanes separate the uses of one stream
+LANE_SAMPLE, LANE_OBJECT, LANE_PIXEL, LANE_LATTICE, LANE_DISPLACE = range(5)
+
+Words = NDArray[np.uint64]
+
+
+def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any, Any, Any, Any]:
+    """Ten rounds of Philox 4x32 on 32-bit words held in 64-bit integers (NumPy uint64 or torch int64), broadcasting."""
+    for _ in range(10):
+        p0 = c0 * _M0
+        p1 = c2 * _M1
+        c0, c1, c2, c3 = ((p1 >> 32) & MASK) ^ c1 ^ k0, p1 & MASK, ((p0 >> 32) & MASK) ^ c3 ^ k1, p0 & MASK
+        k0 = (k0 + _W0) & MASK
+        k1 = (k1 + _W1) & MASK
+    return c0, c1, c2, c3
+
+
+def _u64(values: Any) -> Words:
+    return np.asarray(values).astype(np.uint64)
+
+
+class Stream(NamedTuple):
+    """The random numbers of one step for each sample of a batch."""
+
+    keys: Words  # (B, 2) stream keys
+    words: Words  # (B, n) the first n words of lane 0, drawn beforehand for all steps together
+
+    def uniform(self, column: int, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
+        """Word ``column`` as (B,) floats uniform on [low, high)."""
+        return scale_uniform(self.words[:, column], low, high)
+
+    def uniforms(self, first: int, count: int, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
+        """Words first .. first + count - 1 as (B, count) floats uniform on [low, high)."""
+        return scale_uniform(self.words[:, first : first + count], low, high)
+
+    def integer(self, column: int, low: int, high: int) -> NDArray[np.int64]:
+        """Word ``column`` as (B,) integers uniform on {low .. high}, both ends included."""
+        return scale_integer(self.words[:, column], low, high)
+
+    def item_words(self, sample: NDArray[np.int64], item: NDArray[np.int64], count: int, lane: int) -> Words:
+        """(M, count) words for M (sample, item) pairs, e.g. the objects of a batch."""
+        calls = np.arange(-(-count // 4), dtype=np.uint64)
+        key = self.keys[sample]
+        out = philox(
+            np.broadcast_to(calls, (len(sample), len(calls))),
+            _u64(item)[:, None],
+            np.uint64(lane),
+            np.uint64(0),
+            key[:, :1],
+            key[:, 1:],
+        )
+        return np.stack(out, -1).reshape(len(sample), 4 * len(calls))[:, :count]
+
+
+def scale_uniform(words: Words, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
+    """32-bit words as float64 uniform on [low, high)."""
+    return words * ((high - low) * 2.0**-32) + low
+
+
+def scale_integer(words: Words, low: int, high: int) -> NDArray[np.int64]:
+    """32-bit words as integers uniform on {low .. high} (bias below (high - low + 1) / 2^32)."""
+    return ((words * np.uint64(high - low + 1)) >> np.uint64(32)).astype(np.int64) + low
+
+
+def open_streams(seed: int, epoch: int, index: NDArray[np.int64], words: Sequence[int]) -> list[Stream]:
+    """One ``Stream`` per step; ``words[s]`` is how many words of lane 0 step s reads for each sample.
+
+    Two Philox calls serve the whole pipeline: one for all stream keys, one for all lane-0 words. Steps are numbered by
+    their position, so two equal steps in one pipeline draw different numbers.
+    """
+    steps, batch = len(words), len(index)
+    sample = _u64(index)
+    position = np.arange(steps, dtype=np.uint64)[:, None]
+    k = philox(
+        sample & np.uint64(MASK),
+        sample >> np.uint64(32),
+        np.uint64(epoch & MASK),
+        position,
+        np.uint64(seed & MASK),
+        np.uint64(seed >> 32),
+    )
+    keys = np.stack((k[0], k[1]), -1)  # (steps, B, 2)
+    calls = [-(-n // 4) for n in words]
+    step_of = np.repeat(np.arange(steps), calls)
+    call = np.concatenate([np.arange(n, dtype=np.uint64) for n in calls]) if steps else np.zeros(0, np.uint64)
+    call_key = keys[step_of]  # (calls, B, 2)
+    drawn = philox(call[:, None], np.uint64(0), np.uint64(LANE_SAMPLE), np.uint64(0), call_key[..., 0], call_key[..., 1])
+    block = np.stack(drawn, -1)  # (calls, B, 4)
+    out, first = [], 0
+    for s, n in enumerate(calls):
+        mine = block[first : first + n].transpose(1, 0, 2).reshape(batch, 4 * n)
+        out.append(Stream(keys[s], mine))
+        first += n
+    return out
+
+
+def check_seed(seed: object) -> int:
+    """An integer in [0, 2^64)."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= int(seed) < 2**64:
+        raise InputError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+    return int(seed)
+
+
+# --- on the device ------------------------------------------------------------------------------------------------------
+
+
+def halves(key: Tensor, lane: int, count: int) -> Tensor:
+    """(..., 2) int64 stream keys to (..., count) int64 random integers in [0, 65536), eight to a Philox call."""
+    n = torch.arange(-(-count // 8), device=key.device)
+    k0, k1 = key.unbind(-1)
+    if key.device.type == "cpu" and key.numel() == 2:  # plain integers save eighty tiny operations
+        words = philox(n.expand(*key.shape[:-1], -1), 0, lane, 0, int(k0), int(k1))
+    else:
+        words = philox(n, 0, lane, 0, k0[..., None], k1[..., None])
+    return split_words(words).flatten(-2)[..., :count]
+
+
+def split_words(words: tuple[Tensor, ...]) -> Tensor:
+    """Four tensors of 32-bit words to (..., 8) 16-bit integers, low half first."""
+    return torch.stack([half for w in words for half in (w & 0xFFFF, w >> 16)], -1)
+
+
+def _normal_quantiles() -> Tensor:
+    """65,536 equally likely values: the mean of the standard normal over each 2^-16 quantile bin."""
+    edges = torch.special.ndtri(torch.arange(65537, dtype=torch.float64) / 65536)
+    density = torch.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
+    return ((density[:-1] - density[1:]) * 65536).float()
+
+
+def _unit_vectors() -> Tensor:
+    angle = torch.arange(65536, dtype=torch.float64) * (2 * np.pi / 65536)
+    return torch.stack((torch.cos(angle), torch.sin(angle))).float()
+
+
+_tables: dict[tuple[str, torch.device], Tensor] = {}
+
+
+def _table(name: str, device: torch.device) -> Tensor:
+    if (name, device) not in _tables:
+        made = {"normal": _normal_quantiles, "unit": _unit_vectors}[name]()
+        _tables[name, device] = made.to(device)
+    return _tables[name, device]
+
+
+def normals(key: Tensor, count: int) -> Tensor:
+    """(..., count) standard normal float32 from (..., 2) keys.
+
+    A table of 65,536 equally likely quantile means replaces the logarithm and cosine of Box-Muller: half the random words,
+    and the same bits on every device and at every batch shape (vectorised and scalar logarithms differ in the last place).
+    Mean 0, variance 1 - 2e-6, largest value 4.34.
+    """
+    return _table("normal", key.device).take(halves(key, LANE_PIXEL, count))
+
+
+def unit_vectors(half: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin of the angle 2 pi half / 65536, float32."""
+    table = _table("unit", half.device)
+    return table[0].take(half), table[1].take(half)

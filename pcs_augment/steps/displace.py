@@ -1,0 +1,66 @@
+"""Row and column displacement (row 3): the edges of crystals look torn."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..base import Shape, Step, check_positive
+from ..errors import InputError
+from ..plan import Tables
+from ..rng import LANE_DISPLACE, Stream, halves
+from ..targets import Instances
+from .update import keys_of, update
+
+
+class Displace(Step):
+    """Roll every row, then every column by a whole number of px drawn from {-reach .. reach}.
+
+    alternate=True is the published order: column 0, row 0, column 1, row 1, ...; it needs a square image.
+    """
+
+    words = 1
+
+    def __init__(self, p: float = 1.0, reach: int = 1, alternate: bool = False, seed: int = 0) -> None:
+        super().__init__(p, seed)
+        if check_positive("reach", reach, zero=True) != int(reach) or reach > 1000:
+            raise InputError(f"reach must be a whole number of px in 0 .. 1000, got {reach!r}")
+        self.reach = int(reach)
+        self.alternate = bool(alternate)
+
+    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+        if self.alternate and shape[2] != shape[3]:
+            raise InputError(f"alternate=True needs square images, got {shape[2]} x {shape[3]}; use alternate=False")
+        sample = self.chosen(stream)
+        return {"images": {"sample": sample, **keys_of(stream.keys, sample)}}
+
+    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+        table = tables["images"]
+        return update(images, table["sample"], self._roll, np.stack((table["key0"], table["key1"]), -1))
+
+    def _roll(self, x: Tensor, key: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        draw = halves(key, LANE_DISPLACE, height + width)
+        shift = ((draw * (2 * self.reach + 1)) >> 16) - self.reach
+        rows, columns = shift[:, :height], shift[:, height:]
+        y = torch.arange(height, device=x.device).view(1, -1, 1)
+        if self.alternate:
+            index = _alternating(rows, columns)
+        else:
+            from_y = (y - columns[:, None, :]) % height  # (B, H, W)
+            shifted = rows.gather(1, from_y.flatten(1)).view_as(from_y)
+            index = from_y * width + (torch.arange(width, device=x.device) - shifted) % width
+        flat = index.view(batch, 1, -1).expand(-1, channels, -1)
+        return x.flatten(2).gather(2, flat).view_as(x)
+
+
+def _alternating(rows: Tensor, columns: Tensor) -> Tensor:
+    """(B, n, n) source indices after rolling column i and row i in turn, as the published loop does."""
+    batch, n = rows.shape
+    index = torch.arange(n * n, device=rows.device).view(1, n, n).repeat(batch, 1, 1)
+    at = torch.arange(n, device=rows.device)
+    for i in range(n):
+        index[:, :, i] = index[:, :, i].gather(1, (at - columns[:, i : i + 1]) % n)
+        index[:, i, :] = index[:, i, :].gather(1, (at - rows[:, i : i + 1]) % n)
+    return index

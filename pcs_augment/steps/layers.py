@@ -1,0 +1,126 @@
+"""The interference layer (row 8) and the Perlin layer (row 9): correlated noise, blended by intensity."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import statistics
+from ..base import Shape, Step, check_integers, check_interval, check_positive
+from ..noise.blend import blend_with
+from ..noise.layer import LayerSums, chosen_equalize
+from ..noise.textures import SMALLEST_SCALE, draw_textures
+from ..plan import Tables
+from ..raster import repeat_ranges
+from ..rng import Stream
+from ..targets import Instances
+from .update import keys_of, per_image
+
+_WORDS_PER_TEXTURE = 4
+
+
+class _NoiseLayer(Step):
+    """Two layers l and l' of one kind, each the mean of N equalised textures, blended with the image (paper Eqs. 10 to 12).
+
+    textures: N is drawn uniformly from this range for each layer; scale: spatial scales k in px, log-uniform, None for
+    (4, image diagonal), with k = 4 where the diagonal is shorter; c: strength; equalize_layer: equalise the mean itself,
+    as the published code does; bins: None for fine equalisation, 256 for the published 8-bit one.
+    """
+
+    kind = ""
+    _GPU_CHUNK_PX = 2**26  # pixels of layers in flight at once
+
+    def __init__(
+        self,
+        p: float = 1.0,
+        textures: tuple[int, int] = (1, 10),
+        scale: tuple[float, float] | None = None,
+        c: float = 5.0,
+        equalize_layer: bool = True,
+        bins: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(p, seed)
+        self.textures = check_integers("textures", textures, 1, 100)
+        self.scale = None if scale is None else check_interval("scale", scale, 1, 1e6)
+        self.c = check_positive("c", c, zero=True)
+        self.equalize_layer = bool(equalize_layer)
+        chosen_equalize(bins)
+        self.bins = bins
+        self.words = 4 + 2 * self.textures[1] * _WORDS_PER_TEXTURE
+
+    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+        sample = self.chosen(stream)
+        low, high = self.scale or (SMALLEST_SCALE, max(SMALLEST_SCALE, float(np.hypot(*shape[2:]))))
+        counts = np.stack([stream.integer(c, *self.textures)[sample] for c in (1, 2)], -1)  # (A, 2)
+        most = self.textures[1]
+        layer, ordinal = repeat_ranges(counts.reshape(-1))  # layer 2 a + (0 or 1) of the a-th touched sample
+        words = stream.words[sample, 4 : 4 + 2 * most * _WORDS_PER_TEXTURE].reshape(-1, most, _WORDS_PER_TEXTURE)
+        owner = sample[layer // 2]
+        drawn = draw_textures(words[layer, ordinal], low, high)
+        names = {"sample": owner, "layer": layer % 2, "item": layer % 2 * most + ordinal}
+        return {"textures": names | self._settle(drawn) | keys_of(stream.keys, owner)}
+
+    def _settle(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return drawn
+
+    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+        table = tables["textures"]
+        if not len(table["sample"]):
+            return images
+        height, width = images.shape[2:]
+        sums = LayerSums(self.kind, table, height, width, images.device, self.bins)
+        samples, first = np.unique(table["sample"], return_index=True)
+        ends = np.append(first, len(table["sample"]))
+        at_once = 1 if images.device.type == "cpu" else max(1, self._GPU_CHUNK_PX // (2 * height * width))
+        for a in range(0, len(samples), at_once):
+            b = min(a + at_once, len(samples))
+            rows = slice(ends[a], ends[b])
+            layer = 2 * np.searchsorted(samples[a:b], table["sample"][rows]) + table["layer"][rows]
+            both = sums.layers(int(ends[a]), int(ends[b]), layer, self.equalize_layer)
+            both = both.view(b - a, 2, 1, height, width)
+            if at_once == 1:
+                image = images[samples[a] : samples[a] + 1]
+                image.copy_(self._blend(image, both))
+            else:
+                index = torch.from_numpy(samples[a:b]).to(images.device, non_blocking=True)
+                images.index_copy_(0, index, self._blend(images.index_select(0, index), both))
+        return images
+
+    def _blend(self, images: Tensor, both: Tensor) -> Tensor:
+        strength = per_image(statistics.deviation(images)) * self.c
+        return blend_with(images, both[:, 0], both[:, 1], strength)
+
+
+class InterferenceLayer(_NoiseLayer):
+    __doc__ = _NoiseLayer.__doc__
+    kind = "interference"
+
+
+class PerlinLayer(_NoiseLayer):
+    """Two layers of Perlin noise, blended with the image (paper Eqs. 10 to 12).
+
+    As InterferenceLayer; offset=False starts every texture on a lattice point, as the published code does.
+    """
+
+    kind = "perlin"
+
+    def __init__(
+        self,
+        p: float = 1.0,
+        textures: tuple[int, int] = (1, 10),
+        scale: tuple[float, float] | None = None,
+        c: float = 5.0,
+        equalize_layer: bool = True,
+        bins: int | None = None,
+        offset: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(p, textures, scale, c, equalize_layer, bins, seed)
+        self.offset = bool(offset)
+
+    def _settle(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self.offset:
+            return drawn
+        return drawn | {"first": np.zeros_like(drawn["first"]), "second": np.zeros_like(drawn["second"])}

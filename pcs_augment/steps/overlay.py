@@ -1,0 +1,92 @@
+"""Rounded corner and border overlay (row 11): the edge of the well or of the field of view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import gaussian
+from ..base import Shape, Step, check_chance, check_integers, check_interval, check_kernels
+from ..plan import Tables
+from ..rng import Stream
+from ..targets import Instances
+from .update import update
+
+_CORNER_COLUMNS = ("round", "x", "y", "radius", "left", "top", "right", "bottom")
+
+
+class Overlay(Step):
+    """Multiply by a soft mask that goes black beyond a circle (chance ``round_chance``) or in two border bands.
+
+    Circle: centred on a random image corner, moved by U(-jitter, jitter) of the image size along x and y; radius
+    U(radius) times the diagonal / sqrt 2. Bands: one horizontal (top or bottom) and one vertical (left or right), each
+    with a whole number of px from ``band``. The mask is smoothed by a Gaussian with an odd kernel from ``kernels``, equally
+    likely; sigma None takes it from the kernel size, the published code always uses 2 (``sigma=2``).
+    """
+
+    words = 9
+
+    def __init__(
+        self,
+        p: float = 1.0,
+        round_chance: float = 0.5,
+        radius: tuple[float, float] = (1.14, 1.34),
+        jitter: float = 0.1,
+        band: tuple[int, int] = (1, 31),
+        kernels: Sequence[int] = tuple(range(1, 32, 2)),
+        sigma: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(p, seed)
+        self.round_chance = check_chance("round_chance", round_chance)
+        self.radius = check_interval("radius", radius, 0, 100)
+        self.jitter = check_interval("jitter", (0, jitter), 0, 10)[1]
+        self.band = check_integers("band", band, 0, 16384)
+        self.kernels = check_kernels("kernels", kernels)
+        self.sigma = gaussian.check_sigma(sigma)
+
+    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+        height, width = shape[2:]
+        sample = self.chosen(stream)
+        bottom, right = stream.integer(2, 0, 1), stream.integer(3, 0, 1)
+        across, down = stream.integer(7, *self.band), stream.integer(8, *self.band)
+        columns = {
+            "kernel": np.array(self.kernels)[stream.integer(6, 0, len(self.kernels) - 1)],
+            "round": (stream.uniform(1) < self.round_chance).astype(np.int64),
+            "x": (right + stream.uniform(4, -self.jitter, self.jitter)) * width,
+            "y": (bottom + stream.uniform(5, -self.jitter, self.jitter)) * height,
+            "radius": self._radius(stream, height, width),
+            # the part that stays visible between the bands
+            "left": np.minimum(np.where(right, 0, across), width),
+            "right": np.maximum(np.where(right, width - across, width), 0),
+            "top": np.minimum(np.where(bottom, 0, down), height),
+            "bottom": np.maximum(np.where(bottom, height - down, height), 0),
+        }
+        return {"images": {"sample": sample, **{k: v[sample] for k, v in columns.items()}}}
+
+    def _radius(self, stream: Stream, height: int, width: int) -> np.ndarray:
+        # the two kinds exclude each other, so the circle's radius may share its word with the width of a band
+        return stream.uniform(7, *self.radius) * np.hypot(height, width) / np.sqrt(2)
+
+    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+        table = tables["images"]
+        for kernel in np.unique(table["kernel"]):
+            mine = table["kernel"] == kernel
+            taps = gaussian.weights(table["kernel"][mine], self.sigma)
+            columns = (table[c][mine].astype(np.float32) for c in _CORNER_COLUMNS)
+            images = update(images, table["sample"][mine], _mask, taps, *columns)
+        return images
+
+
+def _mask(images: Tensor, taps: Tensor, *columns: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    circle, x, y, radius, left, top, right, bottom = (c.view(-1, 1, 1, 1) for c in columns)
+    px = torch.arange(width, device=images.device).view(1, 1, 1, -1) + 0.5
+    py = torch.arange(height, device=images.device).view(1, 1, -1, 1) + 0.5
+    disc = (px - x).square() + (py - y).square() <= radius.square()
+    window = ((px > left) & (px < right)) & ((py > top) & (py < bottom))
+    visible = torch.where(circle > 0, disc, window).float()
+    return images.mul_(gaussian.blur(visible, taps)).clamp_(0, 1)

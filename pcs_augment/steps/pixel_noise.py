@@ -1,0 +1,72 @@
+"""Gaussian noise (row 4) and impulse noise (row 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from ..base import Shape, Step, check_interval
+from ..plan import Tables
+from ..rng import LANE_PIXEL, Stream, halves, normals
+from ..targets import Instances
+from .update import keys_of, per_image, update
+
+
+class GaussianNoise(Step):
+    """Add N(0, sigma) to every value, sigma ~ U(sigma) per image in units of the grey range, and clip to [0, 1]."""
+
+    words = 2
+
+    def __init__(self, p: float = 1.0, sigma: tuple[float, float] = (0.01, 0.06), seed: int = 0) -> None:
+        super().__init__(p, seed)
+        self.sigma = check_interval("sigma", sigma, 0, 10)
+
+    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+        sample = self.chosen(stream)
+        sigma = stream.uniform(1, *self.sigma)[sample]
+        return {"images": {"sample": sample, "sigma": sigma, **keys_of(stream.keys, sample)}}
+
+    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+        table = tables["images"]
+        key = np.stack((table["key0"], table["key1"]), -1)
+        return update(images, table["sample"], _add_noise, table["sigma"], key)
+
+
+def _add_noise(x: Tensor, sigma: Tensor, key: Tensor) -> Tensor:
+    noise = normals(key, x[0].numel()).view_as(x)
+    return x.add_(noise.mul_(per_image(sigma))).clamp_(0, 1)
+
+
+class ImpulseNoise(Step):
+    """Set a fraction U(white) of the pixels to 1 and U(black) to 0, drawn independently per image; all channels alike."""
+
+    words = 3
+
+    def __init__(
+        self,
+        p: float = 1.0,
+        white: tuple[float, float] = (0.0, 0.05),
+        black: tuple[float, float] = (0.0, 0.05),
+        seed: int = 0,
+    ) -> None:
+        super().__init__(p, seed)
+        self.white = check_interval("white", white, 0, 0.5)
+        self.black = check_interval("black", black, 0, 0.5)
+
+    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+        sample = self.chosen(stream)
+        white, black = stream.uniform(1, *self.white)[sample], stream.uniform(2, *self.black)[sample]
+        return {"images": {"sample": sample, "white": white, "black": black, **keys_of(stream.keys, sample)}}
+
+    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+        table = tables["images"]
+        key = np.stack((table["key0"], table["key1"]), -1)
+        white = np.round(table["white"] * 65536).astype(np.int64)
+        black = 65536 - np.round(table["black"] * 65536).astype(np.int64)
+        return update(images, table["sample"], _add_impulses, white, black, key)
+
+
+def _add_impulses(x: Tensor, white: Tensor, black: Tensor, key: Tensor) -> Tensor:
+    draw = halves(key, LANE_PIXEL, x.shape[2] * x.shape[3]).view(-1, 1, *x.shape[2:])
+    x.masked_fill_(draw < per_image(white), 1)
+    return x.masked_fill_(draw >= per_image(black), 0)

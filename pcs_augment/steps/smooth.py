@@ -1,0 +1,49 @@
+"""Gaussian blur (row 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from .. import gaussian
+from ..base import Shape, Step, check_kernels
+from ..plan import Tables
+from ..rng import Stream
+from ..targets import Instances
+from .update import update
+
+
+class Blur(Step):
+    """Gaussian blur with a kernel size drawn from ``kernels`` per image.
+
+    sigma: None takes 0.3 ((k - 1) / 2 - 1) + 0.8 px for a kernel of k; the published code always uses 2 (``sigma=2``).
+    """
+
+    words = 2
+
+    def __init__(
+        self, p: float = 1.0, kernels: Sequence[int] = (3, 5, 7, 9), sigma: float | None = None, seed: int = 0
+    ) -> None:
+        super().__init__(p, seed)
+        self.kernels = check_kernels("kernels", kernels)
+        self.sigma = gaussian.check_sigma(sigma)
+
+    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+        sample = self.chosen(stream)
+        kernel = np.array(self.kernels)[stream.integer(1, 0, len(self.kernels) - 1)[sample]]
+        return {"images": {"sample": sample, "kernel": kernel}}
+
+    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+        table = tables["images"]
+        return blurred(images, table["sample"], table["kernel"], self.sigma)
+
+
+def blurred(images: Tensor, sample: np.ndarray, kernel: np.ndarray, sigma: float | None) -> Tensor:
+    """Blur some samples of a batch, each with its own kernel size; shorter kernels first, so no zero weights are summed."""
+    for k in np.unique(kernel):
+        mine = kernel == k
+        taps = gaussian.weights(kernel[mine], sigma)
+        images = update(images, sample[mine], gaussian.blur, taps)
+    return images

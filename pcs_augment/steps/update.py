@@ -1,0 +1,51 @@
+"""Changing some samples of a batch in place, without waiting for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def update(images: Tensor, sample: NDArray[np.int64], change: Callable[..., Tensor], *columns: NDArray | Tensor) -> Tensor:
+    """images[sample] = change(images[sample], *columns), where columns have one row per entry of ``sample``.
+
+    On a CPU one image at a time, which stays in the cache; elsewhere all at once. ``change`` may work in place on what it is
+    given. ``sample`` holds no index twice.
+    """
+    if not len(sample):
+        return images
+    device = images.device
+    rows = [c if isinstance(c, Tensor) else column(c, device) for c in columns]
+    if device.type == "cpu":
+        for j, i in enumerate(sample.tolist()):
+            view = images[i : i + 1]
+            new = change(view, *(r[j : j + 1] for r in rows))
+            if new is not view:
+                view.copy_(new)
+        return images
+    if len(sample) == len(images):
+        return change(images, *rows)
+    index = column(sample, device)
+    return images.index_copy_(0, index, change(images.index_select(0, index), *rows))
+
+
+def column(values: NDArray, device: torch.device) -> Tensor:
+    """Host numbers on the device: floats as float32, 64-bit words as int64."""
+    if values.dtype == np.uint64:
+        values = values.astype(np.int64)
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return (tensor.float() if tensor.is_floating_point() else tensor).to(device, non_blocking=True)
+
+
+def per_image(values: Tensor) -> Tensor:
+    """(A,) to (A, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
+
+
+def keys_of(stream_keys: NDArray[np.uint64], sample: NDArray[np.int64]) -> dict[str, NDArray[np.uint64]]:
+    """The plan's columns for stream keys."""
+    return {"key0": stream_keys[sample, 0], "key1": stream_keys[sample, 1]}
