@@ -69,11 +69,15 @@ class Augmentation(nn.Module):
         counts = np.full(size[0], -1) if instances is None else instances.counts()
         streams = open_streams(self.seed, int(epoch), rows, [s.words for s in steps])
         drawn: list[Tables] = []
+        pending: NDArray[np.float64] | None = None  # symmetries that the objects have yet to follow
         for step, stream in zip(steps, streams):
+            if instances is not None and pending is not None and step.looks_at_objects:
+                instances, pending = instances.moved(pending), None
             tables = step._draw(stream, size, instances)
             drawn.append(tables)
             if instances is not None:
-                instances = step._after(instances, tables, size)
+                instances = step._remaining(instances, tables)
+                pending = _then(pending, step._symmetry(tables, size))
         names = tuple(type(s).__name__ for s in steps)
         return Plan(size, self.seed, int(epoch), rows, counts, names, tuple(drawn))
 
@@ -95,9 +99,7 @@ class Augmentation(nn.Module):
             for step, tables in zip(self.sequence(), plan.steps):
                 pixels = step._apply(pixels, tables)
                 if targets is not None:
-                    turn = step._symmetry(tables, plan.shape)
-                    if turn is not None:
-                        matrix = turn if matrix is None else bx.compose(turn, matrix)
+                    matrix = _then(matrix, step._symmetry(tables, plan.shape))
                     step._filter(pixels, tables, keep, first)
             out = pixels.to(images.dtype) if images.is_floating_point() else pixels
             if targets is None:
@@ -159,9 +161,13 @@ class Augmentation(nn.Module):
 
 
 class Step(Augmentation):
-    """One row of the pipeline's table. ``words`` is how many 32-bit words per sample it draws."""
+    """One row of the pipeline's table.
+
+    words: how many 32-bit words per sample it draws; looks_at_objects: whether drawing depends on boxes or outlines.
+    """
 
     words: int = 0
+    looks_at_objects: bool = False
 
     def __init__(self, p: float = 1.0, seed: int = 0) -> None:
         super().__init__()
@@ -179,7 +185,7 @@ class Step(Augmentation):
         """New pixels for (B, C, H, W) float32 images, which may be changed in place."""
         return images
 
-    def _after(self, instances: Instances, tables: Tables, shape: Shape) -> Instances:
+    def _remaining(self, instances: Instances, tables: Tables) -> Instances:
         """The objects that the next step meets."""
         return instances
 
@@ -197,6 +203,10 @@ class Step(Augmentation):
     def extra_repr(self) -> str:
         plain = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training"}
         return ", ".join(f"{k}={v!r}" for k, v in plain.items())
+
+
+def _then(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    return second if first is None else first if second is None else bx.compose(second, first)
 
 
 def drop(targets: Targets, keep: NDArray[np.bool_]) -> Targets:

@@ -44,13 +44,16 @@ class Instances:
     def moved(self, matrix: NDArray[np.float64]) -> Instances:
         """Under the (B, 2, 3) symmetries of their images."""
         mine = matrix[self.sample]
-        points = bx.move_points(self.points, np.repeat(mine, self.corners, 0))
-        return replace(self, boxes=bx.move_boxes(self.boxes, mine), points=points)
+        boxes = bx.move_boxes(self.boxes, mine)
+        per_image = np.bincount(self.sample, self.corners, self.images).astype(np.int64)
+        return replace(self, boxes=boxes, points=bx.move_points(self.points, np.repeat(matrix, per_image, 0)))
 
     def picked(self, rows: NDArray[Any]) -> Instances:
         """The objects at ``rows`` (ascending indices or a mask)."""
         chosen = np.zeros(len(self.sample), bool)
         chosen[rows] = True
+        if chosen.all():
+            return self
         return Instances(
             self.images,
             self.sample[chosen],
@@ -83,7 +86,7 @@ def flatten(targets: Sequence[Target], images: int) -> Instances:
     for i, (t, n) in enumerate(zip(targets, counts)):
         polygons = t.get("polygons")
         outlines += list(bx.box_corners(boxes[sample == i])) if polygons is None else polygons
-    corners = np.fromiter(map(len, outlines), np.int64, len(outlines))
+    corners = np.array([p.shape[0] if isinstance(p, Tensor) else len(p) for p in outlines], dtype=np.int64)
     if len(corners) and corners.min() < 3:
         bad = int(np.argmin(corners))
         raise InputError(

@@ -27,7 +27,8 @@ Array = NDArray[np.float64]
 LEVELS = 12  # bits of a phase in the fast path
 _NODES = 512  # where G(d) is evaluated; linear between
 _SMALLEST_SPAN = 1 / 256  # turns across the image; a flatter wave than this along an axis is treated as this flat
-_RESONANCE = 0.003
+_HARMONICS = 270  # beyond, an alias of amplitude 2 / (pi j) is too weak to matter
+_RESONANCE = 0.0025
 
 
 def frequencies(textures: Table) -> tuple[Array, Array, Array]:
@@ -51,7 +52,7 @@ def distances(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def resonant(textures: Table, height: int, width: int) -> NDArray[np.bool_]:
-    """(T,) whether the pixel grid itself shapes the histogram, so that the closed form would be off by more than about 0.003.
+    """(T,) whether the pixel grid itself shapes the histogram, so that the closed form would be off by more than about 0.0025.
 
     The j-th harmonic of "within d of a whole turn" has amplitude at most 2 / (pi j); on the pixel grid it contributes with the
     Dirichlet kernels of (j fx, j fy), which are bounded by 1 and by 1 / (2 n distance to a whole number). The closed form
@@ -59,14 +60,16 @@ def resonant(textures: Table, height: int, width: int) -> NDArray[np.bool_]:
     """
     if height * width < 64 * 64:  # counting costs nothing there, and few pixels are far from a continuum
         return np.ones(len(textures["scale"]), bool)
-    fx, fy, _ = frequencies(textures)
-    j = np.arange(1, 65)
-    ax, ay = fx[:, None] * j, fy[:, None] * j
-    alias_x, alias_y = np.round(ax), np.round(ay)
-    bound = 2 / (np.pi * j)
-    for a, alias, n in ((ax, alias_x, width), (ay, alias_y, height)):
-        bound = bound / np.maximum(1, 2 * n * np.abs(a - alias))
-    return np.where((alias_x != 0) | (alias_y != 0), bound, 0).sum(1) > _RESONANCE
+    fx, fy, _ = (v.astype(np.float32)[:, None] for v in frequencies(textures))
+    j = np.arange(1, _HARMONICS + 1, dtype=np.float32)
+    bound = np.float32(2 / np.pi) / j
+    aliased = False
+    for f, n in ((fx, width), (fy, height)):
+        turns = f * j
+        whole = np.rint(turns)
+        bound = bound / np.maximum(1, (2 * n) * np.abs(turns - whole))
+        aliased = aliased | (whole != 0)
+    return (bound * aliased).sum(1) > _RESONANCE
 
 
 def share_within(textures: Table, height: int, width: int, device: torch.device) -> Tensor:

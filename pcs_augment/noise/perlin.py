@@ -42,40 +42,51 @@ class Lattices:
         owner_t = to(owner)
         key0, key1, item = (to(textures[c])[owner_t] for c in ("key0", "key1", "item"))
         words = philox(to(number), item, LANE_LATTICE, 0, key0, key1)
-        self.gx, self.gy = unit_vectors(split_words(words).flatten())
-        self.step, self.shift_x, self.shift_y = to(step), to(shift_x), to(shift_y)
+        gradients = torch.stack(unit_vectors(split_words(words).flatten()))  # (2, all lattice points)
+        self.gradients = gradients
+        step_t, shift_x_t, shift_y_t = to(step), to(shift_x), to(shift_y)
         self.columns_t, self.rows_t, self.start_t = to(self.columns), to(self.rows), to(self.start)
+        # along one axis a texture needs per pixel: its cell, and what each gradient component at the cell's two ends counts
+        self.cell_x, near, far, fade = _along(step_t, shift_x_t, width)
+        self.x_near = torch.stack(((1 - fade) * near, 1 - fade))  # (2, T, W)
+        self.x_far = torch.stack((fade * far, fade))
+        self.cell_y, near, far, fade = _along(step_t, shift_y_t, height)
+        self.y_near = torch.stack((1 - fade, (1 - fade) * near))  # (2, T, H)
+        self.y_far = torch.stack((fade, fade * far))
 
     def field(self, first: int, last: int) -> Tensor:
         """(last - first, H, W) float32 values of textures first .. last - 1."""
         mine = slice(first, last)
-        cell_x, near_x, far_x, fade_x = _along(self.step[mine], self.shift_x[mine], self.width)
-        cell_y, near_y, far_y, fade_y = _along(self.step[mine], self.shift_y[mine], self.height)
-        rows, columns, start = int(self.rows[mine].max()), self.columns_t[mine], self.start_t[mine]
-        row = torch.arange(rows, device=columns.device)[None, :].minimum(self.rows_t[mine][:, None] - 1)
-        index = (start[:, None] + row * columns[:, None])[:, :, None] + cell_x[:, None, :]  # (t, rows, W)
-        keep_x = (1 - fade_x)[:, None]
-        along = self.gx[index] * (keep_x * near_x[:, None]) + self.gx[index + 1] * (fade_x * far_x)[:, None]
-        across = self.gy[index] * keep_x + self.gy[index + 1] * fade_x[:, None]
-        keep_y = 1 - fade_y
-        out = _row(along, cell_y) * keep_y[..., None]
-        out.add_(_row(across, cell_y).mul_((keep_y * near_y)[..., None]))
-        out.add_(_row(along, cell_y + 1).mul_(fade_y[..., None]))
-        return out.add_(_row(across, cell_y + 1).mul_((fade_y * far_y)[..., None]))
+        at_x, at_y = self.cell_x[mine], self.cell_y[mine]
+        x_near, x_far = self.x_near[:, mine, None], self.x_far[:, mine, None]  # (2, t, 1, W)
+        y_near, y_far = self.y_near[:, mine, :, None], self.y_far[:, mine, :, None]
+        if last - first == 1:
+            rows, columns, start = int(self.rows[first]), int(self.columns[first]), int(self.start[first])
+            lattice = self.gradients[:, start : start + rows * columns].view(2, 1, rows, columns)
+            near, far = lattice.index_select(3, at_x[0]), lattice.index_select(3, at_x[0] + 1)
+        else:
+            rows = int(self.rows[mine].max())
+            row = torch.arange(rows, device=at_x.device)[None, :].minimum(self.rows_t[mine][:, None] - 1)
+            index = (self.start_t[mine][:, None] + row * self.columns_t[mine][:, None])[:, :, None] + at_x[:, None, :]
+            near, far = self.gradients[:, index], self.gradients[:, index + 1]
+        across = near.mul_(x_near).add_(far.mul_(x_far))  # (2, t, rows, W): interpolated along x, per component
+        near, far = _rows(across, at_y).mul_(y_near), _rows(across, at_y + 1).mul_(y_far)
+        near.add_(far)
+        return near[0].add_(near[1])
 
 
 def _along(step: Tensor, shift: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(t, length) lattice cell, offsets from its two ends in cells, and quintic fade towards the far end."""
+    """(T, length) lattice cell, offsets from its two ends in cells, and quintic fade towards the far end."""
     at = torch.arange(length, device=step.device) * step[:, None] + shift[:, None]
     t = ((at & MASK) >> 8).to(torch.float32) * 2.0**-24
     return at >> 32, t, t - 1, t * t * t * (t * (t * 6 - 15) + 10)
 
 
-def _row(values: Tensor, cell: Tensor) -> Tensor:
-    """Rows ``cell`` (t, H) of (t, rows, W)."""
-    if len(values) == 1:
-        return values[0].index_select(0, cell[0])[None]
-    return values.gather(1, cell[:, :, None].expand(-1, -1, values.shape[2]))
+def _rows(values: Tensor, cell: Tensor) -> Tensor:
+    """Rows ``cell`` (t, H) of (2, t, rows, W)."""
+    if len(cell) == 1:
+        return values.index_select(2, cell[0])
+    return values.gather(2, cell[None, :, :, None].expand(2, -1, -1, values.shape[3]))
 
 
 def perlin(scale: Any, size: Sequence[int], seed: int = 0, device: torch.device | str = "cpu") -> Tensor:

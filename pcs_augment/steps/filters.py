@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ from ..targets import Instances
 class MinEdge(Step):
     """Drop objects whose box has a side below ``min_edge`` px."""
 
+    looks_at_objects = True
+
     def __init__(self, min_edge: float = 0.0) -> None:
         super().__init__()
         self.min_edge = check_positive("min_edge", min_edge, zero=True)
@@ -30,7 +34,7 @@ class MinEdge(Step):
         small = self._small(instances)
         return {"dropped": {"sample": instances.sample[small], "object": instances.object[small]}}
 
-    def _after(self, instances: Instances, tables: Tables, shape: Shape) -> Instances:
+    def _remaining(self, instances: Instances, tables: Tables) -> Instances:
         return instances.picked(~self._small(instances))
 
     def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
@@ -46,6 +50,8 @@ class KeepDetectable(Step):
     Looked at are the pixels whose centres lie inside the outline or within ``dilation`` px of it, in all channels. Row-wise
     range queries on a table of running extremes make this independent of how large the objects are.
     """
+
+    looks_at_objects = True
 
     def __init__(self, threshold: int = 0, dilation: float = 2.0) -> None:
         super().__init__()
@@ -69,7 +75,9 @@ class KeepDetectable(Step):
         points = np.stack((outlines["x"], outlines["y"]), -1)
         spans = raster.row_spans(points, table["corners"], self.dilation, height, width, images.device)
         sample = torch.from_numpy(table["sample"]).to(images.device, non_blocking=True)[spans.instance]
-        low, high = _row_extremes(images, sample, spans)
+        extent = raster.bounds(points, table["corners"], height, width, self.dilation)
+        widest = int((extent[:, 2] - extent[:, 0]).max())
+        low, high = _row_extremes(images, sample, spans, widest)
         count = len(table["sample"])
         lowest = torch.full((count,), 255, dtype=torch.int64, device=images.device)
         lowest.scatter_reduce_(0, spans.instance, low, "amin")
@@ -78,31 +86,35 @@ class KeepDetectable(Step):
         keep.index_copy_(0, rows, keep.index_select(0, rows) & (highest - lowest > self.threshold))
 
 
-def _row_extremes(images: Tensor, sample: Tensor, spans: raster.Spans) -> tuple[Tensor, Tensor]:
-    """(S,) int64 lowest and highest 8-bit grey value in each span; (255, 0) for empty ones.
-
-    Level j of the table holds the extremes of the 2^j pixels that start at each place; a span of n pixels is the union of two
-    windows of level floor(log2 n).
-    """
+def _row_extremes(images: Tensor, sample: Tensor, spans: raster.Spans, widest: int) -> tuple[Tensor, Tensor]:
+    """(S,) int64 lowest and highest 8-bit grey value in each span of up to ``widest`` px; (255, 0) for empty ones."""
     grey = (images * 255).round_().to(torch.uint8)
-    low, high = grey.amin(1), grey.amax(1)  # (B, H, W) over channels
-    width = low.shape[-1]
-    lows, highs = [low], [high]
-    for j in range(width.bit_length() - 1):
-        half = 1 << j
-        lows.append(lows[-1].clone())
-        highs.append(highs[-1].clone())
-        torch.minimum(lows[-2][..., :-half], lows[-2][..., half:], out=lows[-1][..., :-half])
-        torch.maximum(highs[-2][..., :-half], highs[-2][..., half:], out=highs[-1][..., :-half])
-    length = (spans.right - spans.left).clamp(min=1)
-    thresholds = 2 ** torch.arange(1, len(lows), device=images.device)
-    level = torch.bucketize(length, thresholds, right=True)
-    row = (sample * low.shape[1] + spans.y) * width
-    start = row + spans.left.clamp(max=width - 1)
-    end = row + (spans.right - (1 << level)).clamp(min=0)
-    base = level * low.numel()
+    width = grey.shape[3]
+    row = (sample * grey.shape[2] + spans.y) * width
+    start, end = row + spans.left.clamp(max=width - 1), row + spans.right
     empty = spans.right <= spans.left
-    low_table, high_table = torch.stack(lows).flatten(), torch.stack(highs).flatten()
-    lowest = torch.minimum(low_table[base + start], low_table[base + end]).long().masked_fill_(empty, 255)
-    highest = torch.maximum(high_table[base + start], high_table[base + end]).long().masked_fill_(empty, 0)
-    return lowest, highest
+    lowest = _range_query(grey.amin(1), start, end, widest, torch.minimum)
+    highest = _range_query(grey.amax(1), start, end, widest, torch.maximum)
+    return lowest.masked_fill_(empty, 255), highest.masked_fill_(empty, 0)
+
+
+def _range_query(
+    grey: Tensor, start: Tensor, end: Tensor, widest: int, extreme: Callable[..., Tensor]
+) -> Tensor:
+    """The extreme of flat pixels start .. end - 1, for intervals of 1 .. widest px.
+
+    Level j of a table holds the extremes of the 2^j pixels that start at each place; n pixels are the union of two windows of
+    level floor(log2 n).
+    """
+    flat = grey.flatten()
+    levels = max(1, widest.bit_length())
+    table = torch.empty(levels, len(flat), dtype=torch.uint8, device=grey.device)
+    table[0] = flat
+    for j in range(1, levels):
+        half = min(1 << (j - 1), len(flat))
+        extreme(table[j - 1, : len(flat) - half], table[j - 1, half:], out=table[j, : len(flat) - half])
+    length = (end - start).clamp(min=1)
+    level = torch.bucketize(length, 2 ** torch.arange(1, levels, device=grey.device), right=True)
+    base = level * len(flat)
+    second = (end - (1 << level)).clamp(min=0)
+    return extreme(table.view(-1)[base + start], table.view(-1)[base + second]).long()

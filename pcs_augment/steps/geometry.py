@@ -34,9 +34,6 @@ class _Symmetry(Step):
         kind[tables["images"]["sample"]] = tables["images"]["kind"]
         return type(self)._matrices(kind, *shape[2:])
 
-    def _after(self, instances: Instances, tables: Tables, shape: Shape) -> Instances:
-        return instances.moved(self._symmetry(tables, shape))
-
     def _apply(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         for kind in (1, 2, 3):

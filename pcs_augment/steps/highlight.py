@@ -33,6 +33,7 @@ class Highlight(Step):
     """
 
     words = 4
+    looks_at_objects = True
 
     def __init__(
         self,
