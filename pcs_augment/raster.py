@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .statistics import sqrt
+
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -142,7 +144,7 @@ def strokes(
     px, py = x.float() + 0.5 - x0, y.float() + 0.5 - y0
     length = (dx * dx + dy * dy).clamp(min=1e-12)
     t = ((px * dx + py * dy) / length).clamp_(0, 1)
-    distance = ((px - t * dx).square() + (py - t * dy).square()).sqrt_()
+    distance = sqrt((px - t * dx).square() + (py - t * dy).square())
     segment = to_device(number, device)[:, None].expand_as(across)
     return segment, x.clamp(0, width - 1), y.clamp(0, height - 1), distance, valid
 
@@ -209,12 +211,12 @@ def _near_segment(x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor, row: Tensor, r
     """
     inf = float("inf")
     dx, dy = x1 - x0, y1 - y0
-    length = (dx * dx + dy * dy).sqrt_().clamp_(min=1e-6)
+    length = sqrt(dx * dx + dy * dy).clamp_(min=1e-6)
     nx, ny = -dy / length * radius, dx / length * radius
     left, right = torch.full_like(row, inf), torch.full_like(row, -inf)
     for cx, cy in ((x0, y0), (x1, y1)):
         square = radius * radius - (row - cy).square()
-        half = square.clamp(min=0).sqrt_()
+        half = sqrt(square.clamp(min=0))
         hit = square >= 0
         left = torch.where(hit, torch.minimum(left, cx - half), left)
         right = torch.where(hit, torch.maximum(right, cx + half), right)

@@ -178,6 +178,11 @@ def normals(key: Tensor, count: int) -> Tensor:
     return _table("normal", key.device).take(halves(key, LANE_PIXEL, count))
 
 
+def normal_table() -> NDArray[np.float32]:
+    """The table behind ``normals``, for kernels on the host."""
+    return _table("normal", torch.device("cpu")).numpy()
+
+
 def unit_vectors(half: Tensor) -> tuple[Tensor, Tensor]:
     """cos and sin of the angle 2 pi half / 65536, float32."""
     table = _table("unit", half.device)

@@ -25,19 +25,24 @@ def deviation(images: Tensor) -> Tensor:
     flat = images.flatten(1)
     centred = flat - mean(flat)[:, None]
     total = centred.square_().mul_(_ONE).to(torch.int64).sum(1)
-    return (total.to(torch.float32) * (1.0 / (_ONE * flat.shape[1]))).sqrt_()
+    return sqrt(total.to(torch.float32) * (1.0 / (_ONE * flat.shape[1])))
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """Square roots of float32 values, rounded correctly; torch's own float32 ones may be off in the last place."""
+    return x.sqrt() if x.device.type == "mps" else x.double().sqrt_().float()
 
 
 # near-minimax for 2^z on [-1/2, 1/2], relative error 1e-7 (Chebyshev interpolation of degree 5)
-_EXP2 = (1.00000008, 0.693147188, 0.240221075, 5.55035711e-2, 9.67603192e-3, 1.33908634e-3)
+EXP2 = (1.00000008, 0.693147188, 0.240221075, 5.55035711e-2, 9.67603192e-3, 1.33908634e-3)
 
 
 def exp2_twice(z: Tensor) -> Tensor:
     """2^(2 z) for z in [-1/2, 1/2], by products and sums only."""
-    out = z * _EXP2[5]
-    for c in _EXP2[4:0:-1]:
+    out = z * EXP2[5]
+    for c in EXP2[4:0:-1]:
         out.add_(c).mul_(z)
-    return out.add_(_EXP2[0]).square_()
+    return out.add_(EXP2[0]).square_()
 
 
 def histogram(values: Tensor, bins: int) -> Tensor:

@@ -7,6 +7,8 @@ equalisation is an exact count over at most 10 x 4096 values.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from .perlin import LARGEST, Lattices
 
 RANKS = 4096
 _BINS = 8192  # for Perlin values over their whole range; the error this makes is tested
+_SCALING = _BINS / 2 / (LARGEST * 1.0001)
 _CHUNK_PX = 2**24  # pixels of textures in flight on a GPU
 
 
@@ -55,6 +58,11 @@ class LayerSums:
         else:
             self.resonant = resonant(textures, height, width)
             self.rows, self.columns = phases(textures, height, width, device)
+            drop = 32 - LEVELS
+            # truncating both phases lowers the sum by one bin on average: half of it is put back by rounding one of them
+            self.short_rows = ((self.rows + (1 << (drop - 1))) >> drop).to(torch.int32) % (1 << LEVELS)
+            self.short_columns = (self.columns >> drop).to(torch.int32)
+            self.wave_tables = _wave_tables(share_within(textures, height, width, device))
 
     def layers(self, first: int, last: int, layer: NDArray[np.int64], equalize_layer: bool) -> Tensor:
         """Equalise and average textures first .. last - 1, whose layers (0 .. n - 1, ascending) are given: (n, H * W)."""
@@ -85,34 +93,40 @@ class LayerSums:
 
     def _perlin(self, a: int, b: int) -> Tensor:
         value = self.lattices.field(a, b).flatten(1)
-        index = value.mul_(_BINS / 2 / (LARGEST * 1.0001)).add_(_BINS / 2).to(torch.int32)
+        index = value.mul_(_SCALING).add_(_BINS / 2).to(torch.int32)
         return _look_up(_rank_table(histogram(index, _BINS), value.shape[1]), index)
 
     def _interference(self, a: int, b: int) -> Tensor:
         special = self.resonant[a:b]
-        rows, columns = self.rows[a:b], self.columns[a:b]
         if special.all():
-            return self._counted(rows, columns)
-        here = {k: v[a:b] for k, v in self.textures.items()}
-        within = share_within(here, self.height, self.width, self.device)
-        # four phase bins to a node, each at its centre; the table is mirrored (d, then 1 - d) and doubled (no modulo)
-        fraction = torch.arange(0.125, 1, 0.25, device=self.device)
-        half = (within[:, :-1, None] * (1 - fraction) + within[:, 1:, None] * fraction).flatten(1)
-        rank = ((1 - half) * RANKS).round_().to(torch.int32)
-        turn = torch.cat((rank, rank.flip(1)), 1)
-        drop = 32 - LEVELS
-        # truncating both phases lowers the sum by one bin on average: half of it is put back by rounding one of them
-        short_rows = ((rows + (1 << (drop - 1))) >> drop).to(torch.int32) % (1 << LEVELS)
-        index = (short_rows[:, :, None] + (columns >> drop).to(torch.int32)[:, None, :]).flatten(1)
-        out = _look_up(torch.cat((turn, turn), 1), index)
+            return self._counted(a, b)
+        index = (self.short_rows[a:b, :, None] + self.short_columns[a:b, None, :]).flatten(1)
+        out = _look_up(self.wave_tables[a:b], index)
         for i in np.flatnonzero(special):
-            out[i] = self._counted(rows[i : i + 1], columns[i : i + 1])[0]
+            out[i] = self._counted(a + i, a + i + 1)[0]
         return out
 
-    def _counted(self, rows: Tensor, columns: Tensor) -> Tensor:
+    def _counted(self, a: int, b: int) -> Tensor:
         """Waves that the pixel grid shapes: rank the distances themselves, by counting."""
-        rank = equalize(distances(rows, columns).neg_()).flatten(1)
+        rank = equalize(distances(self.rows[a:b], self.columns[a:b]).neg_()).flatten(1)
         return rank.mul_(RANKS).round_().to(torch.int32)
+
+    def blend_on_cpu(self, fast: ModuleType, image: NDArray, first: int, last: int, middle: int, c: float, equal: bool) -> None:
+        """Add up textures first .. middle - 1 and middle .. last - 1 and blend both layers with one (C, H, W) image."""
+        sums = np.zeros((2, self.height * self.width), np.int32)
+        for part, a, b in ((sums[0], first, middle), (sums[1], middle, last)):
+            if self.kind == "perlin":
+                for t in range(a, b):
+                    fast.add_perlin(part, np.float32(_SCALING), _BINS, RANKS, *self.lattices.arrays(t))
+                continue
+            plain = np.flatnonzero(~self.resonant[a:b]) + a
+            if len(plain):
+                tables = (self.wave_tables, self.short_rows, self.short_columns)
+                fast.add_waves(part, *(v.numpy()[plain] for v in tables))
+            for t in np.flatnonzero(self.resonant[a:b]) + a:
+                part += self._counted(t, t + 1)[0].numpy()
+        counts = np.array([middle - first, last - middle])
+        fast.blend(image, sums, counts, RANKS, equal, np.float32(c))
 
     def _published(
         self, first: int, last: int, layer: NDArray[np.int64], counts: NDArray[np.int64], equalize_layer: bool
@@ -127,6 +141,14 @@ class LayerSums:
             total[int(layer[t - first])].add_(equalize_8bit(value).flatten())
         total /= torch.from_numpy(counts.astype(np.float32)).to(self.device, non_blocking=True)[:, None]
         return equalize_8bit(total.view(-1, self.height, self.width)).flatten(1) if equalize_layer else total
+
+
+def _wave_tables(within: Tensor) -> Tensor:
+    """(T, nodes + 1) shares G(d) to (T, 2 * 2^LEVELS) ranks of phase bins, twice around so that a sum needs no modulo."""
+    fraction = (torch.arange(4, device=within.device) + 0.5) / 4  # four bins between two nodes, each at its centre
+    half = (within[:, :-1, None] * (1 - fraction) + within[:, 1:, None] * fraction).flatten(1)
+    rank = ((1 - half) * RANKS).round_().to(torch.int32)
+    return torch.cat((rank, rank.flip(1)), 1).repeat(1, 2)
 
 
 def _rank_table(counts: Tensor, n: int) -> Tensor:

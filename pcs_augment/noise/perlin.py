@@ -54,6 +54,13 @@ class Lattices:
         self.y_near = torch.stack((1 - fade, (1 - fade) * near))  # (2, T, H)
         self.y_far = torch.stack((fade, fade * far))
 
+    def arrays(self, t: int) -> tuple:
+        """Texture t on the host, as the CPU kernel takes it."""
+        start, size = int(self.start[t]), int(self.rows[t] * self.columns[t])
+        x, y = (v.numpy()[:, t] for v in (self.x_near, self.x_far)), (v.numpy()[:, t] for v in (self.y_near, self.y_far))
+        gradients = self.gradients.numpy()[:, start : start + size]
+        return gradients, int(self.columns[t]), self.cell_x.numpy()[t], *x, self.cell_y.numpy()[t], *y
+
     def field(self, first: int, last: int) -> Tensor:
         """(last - first, H, W) float32 values of textures first .. last - 1."""
         mine = slice(first, last)

@@ -98,7 +98,7 @@ class Highlight(Step):
         table, objects, outlines = tables["images"], tables["objects"], tables["outlines"]
         used = np.isin(table["sample"], objects["sample"])
         samples, kernels = table["sample"][used], table["kernel"][used]
-        at_once = 1 if images.device.type == "cpu" else max(1, len(samples))
+        at_once = 8 if images.device.type == "cpu" else max(1, len(samples))
         for a in range(0, len(samples), at_once):
             group = samples[a : a + at_once]
             mine = {k: v[np.isin(objects["sample"], group)] for k, v in objects.items()}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .. import statistics
 from ..base import Shape, Step, check_integers, check_interval, check_positive
+from ..kernels import cpu_kernels, run_all
 from ..noise.blend import blend_with
 from ..noise.layer import LayerSums, chosen_equalize
 from ..noise.textures import SMALLEST_SCALE, draw_textures
@@ -73,6 +74,16 @@ class _NoiseLayer(Step):
         sums = LayerSums(self.kind, table, height, width, images.device, self.bins)
         samples, first = np.unique(table["sample"], return_index=True)
         ends = np.append(first, len(table["sample"]))
+        fast = None if self.bins else cpu_kernels(images.device)
+        if fast is not None:
+            pixels, start = images.numpy(), ends[:-1]
+            middle = start + np.add.reduceat(table["layer"] == 0, start)
+
+            def one(j: int) -> None:
+                sums.blend_on_cpu(fast, pixels[samples[j]], ends[j], ends[j + 1], middle[j], self.c, self.equalize_layer)
+
+            run_all(one, range(len(samples)))
+            return images
         at_once = 1 if images.device.type == "cpu" else max(1, self._GPU_CHUNK_PX // (2 * height * width))
         for a in range(0, len(samples), at_once):
             b = min(a + at_once, len(samples))

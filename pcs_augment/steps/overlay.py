@@ -76,12 +76,12 @@ class Overlay(Step):
         for kernel in np.unique(table["kernel"]):
             mine = table["kernel"] == kernel
             taps = gaussian.weights(table["kernel"][mine], self.sigma)
-            columns = (table[c][mine].astype(np.float32) for c in _CORNER_COLUMNS)
-            images = update(images, table["sample"][mine], _mask, taps, *columns)
+            columns = (table[c][mine].astype(np.float64) for c in _CORNER_COLUMNS)
+            images = update(images, table["sample"][mine], mask, taps, *columns, twin="mask")
         return images
 
 
-def _mask(images: Tensor, taps: Tensor, *columns: Tensor) -> Tensor:
+def mask(images: Tensor, taps: Tensor, *columns: Tensor) -> Tensor:
     height, width = images.shape[2:]
     circle, x, y, radius, left, top, right, bottom = (c.view(-1, 1, 1, 1) for c in columns)
     px = torch.arange(width, device=images.device).view(1, 1, 1, -1) + 0.5

@@ -29,10 +29,10 @@ class GaussianNoise(Step):
     def _apply(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         key = np.stack((table["key0"], table["key1"]), -1)
-        return update(images, table["sample"], _add_noise, table["sigma"], key)
+        return update(images, table["sample"], add_noise, table["sigma"], key, twin="add_noise")
 
 
-def _add_noise(x: Tensor, sigma: Tensor, key: Tensor) -> Tensor:
+def add_noise(x: Tensor, sigma: Tensor, key: Tensor) -> Tensor:
     noise = normals(key, x[0].numel()).view_as(x)
     return x.add_(noise.mul_(per_image(sigma))).clamp_(0, 1)
 
@@ -63,10 +63,10 @@ class ImpulseNoise(Step):
         key = np.stack((table["key0"], table["key1"]), -1)
         white = np.round(table["white"] * 65536).astype(np.int64)
         black = 65536 - np.round(table["black"] * 65536).astype(np.int64)
-        return update(images, table["sample"], _add_impulses, white, black, key)
+        return update(images, table["sample"], add_impulses, white, black, key, twin="add_impulses")
 
 
-def _add_impulses(x: Tensor, white: Tensor, black: Tensor, key: Tensor) -> Tensor:
+def add_impulses(x: Tensor, white: Tensor, black: Tensor, key: Tensor) -> Tensor:
     draw = halves(key, LANE_PIXEL, x.shape[2] * x.shape[3]).view(-1, 1, *x.shape[2:])
     x.masked_fill_(draw < per_image(white), 1)
     return x.masked_fill_(draw >= per_image(black), 0)

@@ -45,5 +45,5 @@ def blurred(images: Tensor, sample: np.ndarray, kernel: np.ndarray, sigma: float
     for k in np.unique(kernel):
         mine = kernel == k
         taps = gaussian.weights(kernel[mine], sigma)
-        images = update(images, sample[mine], gaussian.blur, taps)
+        images = update(images, sample[mine], gaussian.blur, taps, twin="blur")
     return images

@@ -66,7 +66,7 @@ class Splines(Step):
     def _apply(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["curves"]
         samples = np.unique(table["sample"])
-        at_once = 1 if images.device.type == "cpu" else max(1, len(samples))
+        at_once = 8 if images.device.type == "cpu" else max(1, len(samples))
         for a in range(0, len(samples), at_once):
             group = samples[a : a + at_once]
             mine = {k: v[np.isin(table["sample"], group)] for k, v in table.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 from .. import statistics
@@ -18,6 +17,7 @@ class _Tone(Step):
 
     words = 2
     _change: staticmethod
+    _twin: str
 
     def __init__(self, p: float, base: float, exponent: tuple[float, float], seed: int) -> None:
         super().__init__(p, seed)
@@ -30,14 +30,14 @@ class _Tone(Step):
 
     def _apply(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        return update(images, table["sample"], type(self)._change, table["factor"].astype(np.float32))
+        return update(images, table["sample"], type(self)._change, table["factor"], twin=self._twin)
 
 
-def _scale(x: Tensor, factor: Tensor) -> Tensor:
+def scale(x: Tensor, factor: Tensor) -> Tensor:
     return x.mul_(per_image(factor)).clamp_(0, 1)
 
 
-def _stretch(x: Tensor, factor: Tensor) -> Tensor:
+def stretch(x: Tensor, factor: Tensor) -> Tensor:
     middle = per_image(statistics.mean(x))
     return x.sub_(middle).mul_(per_image(factor)).add_(middle).clamp_(0, 1)
 
@@ -45,7 +45,8 @@ def _stretch(x: Tensor, factor: Tensor) -> Tensor:
 class Brightness(_Tone):
     """Multiply by base^U(exponent) and clip to [0, 1]; default 2^U(-1, 1)."""
 
-    _change = staticmethod(_scale)
+    _change = staticmethod(scale)
+    _twin = "scale"
 
     def __init__(
         self, p: float = 1.0, base: float = 2.0, exponent: tuple[float, float] = (-1.0, 1.0), seed: int = 0
@@ -56,7 +57,8 @@ class Brightness(_Tone):
 class Contrast(_Tone):
     """Multiply the difference from the image mean by base^U(exponent) and clip to [0, 1]; default 1.5^U(0, 1)."""
 
-    _change = staticmethod(_stretch)
+    _change = staticmethod(stretch)
+    _twin = "stretch"
 
     def __init__(
         self, p: float = 1.0, base: float = 1.5, exponent: tuple[float, float] = (0.0, 1.0), seed: int = 0
