@@ -259,3 +259,17 @@ def blend(image, sums, counts, ranks, equalize_layer, c):
         w = e * e * weight * strength
         for k in range(flat.shape[0]):
             flat[k, i] = _clip((w * layer + flat[k, i]) / (w + _UNIT))
+
+
+@_jit
+def span_extremes(images, sample, y, left, right, low, high):
+    """filters._row_extremes: lowest and highest 8-bit grey value of each span, (255, 0) for empty ones."""
+    for s in range(sample.size):
+        least, most = F(255), _ZERO
+        for c in range(images.shape[1]):
+            row = images[sample[s], c, y[s]]
+            for x in range(left[s], right[s]):
+                grey = row[x] * F(255)
+                least, most = min(least, grey), max(most, grey)
+        low[s], high[s] = np.rint(least), np.rint(most)
+

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import raster
 from ..base import Shape, Step, check_integers, check_positive
+from ..kernels import cpu_kernels, run_all
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
@@ -75,15 +76,21 @@ class KeepDetectable(Step):
         points = np.stack((outlines["x"], outlines["y"]), -1)
         spans = raster.row_spans(points, table["corners"], self.dilation, height, width, images.device)
         sample = torch.from_numpy(table["sample"]).to(images.device, non_blocking=True)[spans.instance]
-        extent = raster.bounds(points, table["corners"], height, width, self.dilation)
-        widest = int((extent[:, 2] - extent[:, 0]).max())
-        low, high = _row_extremes(images, sample, spans, widest)
+        fast = cpu_kernels(images.device)
+        if fast is not None:
+            low, high = torch.empty_like(spans.y), torch.empty_like(spans.y)
+            rows = [v.numpy() for v in (sample, spans.y, spans.left, spans.right, low, high)]
+            parts = zip(*(np.array_split(v, 4 * torch.get_num_threads()) for v in rows))
+            run_all(lambda part: fast.span_extremes(images.numpy(), *part), parts)
+        else:
+            extent = raster.bounds(points, table["corners"], height, width, self.dilation)
+            low, high = _row_extremes(images, sample, spans, int((extent[:, 2] - extent[:, 0]).max()))
         count = len(table["sample"])
         lowest = torch.full((count,), 255, dtype=torch.int64, device=images.device)
         lowest.scatter_reduce_(0, spans.instance, low, "amin")
         highest = torch.zeros_like(lowest).scatter_reduce_(0, spans.instance, high, "amax")
-        rows = torch.from_numpy(first[table["sample"]] + table["object"]).to(images.device, non_blocking=True)
-        keep.index_copy_(0, rows, keep.index_select(0, rows) & (highest - lowest > self.threshold))
+        place = torch.from_numpy(first[table["sample"]] + table["object"]).to(images.device, non_blocking=True)
+        keep.index_copy_(0, place, keep.index_select(0, place) & (highest - lowest > self.threshold))
 
 
 def _row_extremes(images: Tensor, sample: Tensor, spans: raster.Spans, widest: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,83 @@
+"""Every chore of the project: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``; ``gpu`` where there is one.
+
+Sessions install the exact versions that CI tests (.ci/constraints.txt), so that they give everybody the same result; the
+package itself asks only for ranges.
+"""
+
+import os
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "venv"
+
+CONSTRAINTS = ".ci/constraints.txt"
+
+
+def install(session: nox.Session, *what: str) -> None:
+    # pip's own variable also reaches the isolated environments that builds run in
+    session.env["PIP_CONSTRAINT"] = os.path.abspath(CONSTRAINTS)
+    session.install("--prefer-binary", *what)
+
+
+def install_compiled(session: nox.Session, package: str) -> None:
+    """A package without wheels: installed where it can be built; CI insists on it."""
+    session.env["PIP_CONSTRAINT"] = os.path.abspath(CONSTRAINTS)
+    session.install(package, success_codes=[0] if os.environ.get("CI") else [0, 1], silent=True)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Augment labelled images inside a data loader, write out/demo.png, print images per second."""
+    install(session, ".[cli,cpu]")
+    session.run("python", "-m", "pcs_augment.demo", "--out", "out/demo.png", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole test suite on the CPU."""
+    install(session, "-e", ".[test]")
+    install_compiled(session, "noise")
+    session.run("pytest", "-m", "not gpu", *session.posargs)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """The tests that need a CUDA device."""
+    install(session, "-e", ".[test]")
+    session.run("pytest", "-m", "gpu", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    install(session, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    install(session, "mypy", ".[cli]")
+    session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks on the CPU; takes minutes."""
+    install(session, "-e", ".[bench]")
+    install_compiled(session, "noise")
+    session.run("pytest", "benchmarks", "--benchmark-only", "-m", "not gpu", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it alone, use it outside the checkout."""
+    install(session, "build")
+    folder = session.create_tmp()
+    session.run("python", "-m", "build", "--wheel", "--outdir", folder)
+    (built,) = (os.path.join(folder, f) for f in sorted(os.listdir(folder))[-1:] if f.endswith(".whl"))
+    install(session, f"{built}[cli]", "--force-reinstall" if session.posargs else "--upgrade")
+    session.chdir(folder)
+    session.run("python", "-c", "import pcs_augment as pa; assert 'site-packages' in pa.__file__, pa.__file__")
+    session.run("pcs-augment", "--version")
+    session.run("python", "-m", "pcs_augment.demo", "--out", "wheel-demo.png", "--batches", "2")
