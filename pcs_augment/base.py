@@ -97,7 +97,7 @@ class Augmentation(nn.Module):
             first = np.cumsum(plan.objects.clip(0)) - plan.objects.clip(0)
             matrix: NDArray[np.float64] | None = None
             for step, tables in zip(self.sequence(), plan.steps):
-                pixels = step._apply(pixels, tables)
+                pixels = step._change(pixels, tables)
                 if targets is not None:
                     matrix = _then(matrix, step._symmetry(tables, plan.shape))
                     step._filter(pixels, tables, keep, first)
@@ -181,7 +181,7 @@ class Step(Augmentation):
         """The tables of this step; word 0 decides whether a sample is touched."""
         raise NotImplementedError
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         """New pixels for (B, C, H, W) float32 images, which may be changed in place."""
         return images
 

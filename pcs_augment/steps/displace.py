@@ -35,7 +35,7 @@ class Displace(Step):
         sample = self.chosen(stream)
         return {"images": {"sample": sample, **keys_of(stream.keys, sample)}}
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         return update(images, table["sample"], self._roll, np.stack((table["key0"], table["key1"]), -1))
 

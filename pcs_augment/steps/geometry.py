@@ -34,7 +34,7 @@ class _Symmetry(Step):
         kind[tables["images"]["sample"]] = tables["images"]["kind"]
         return type(self)._matrices(kind, *shape[2:])
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         for kind in (1, 2, 3):
             images = update(images, table["sample"][table["kind"] == kind], lambda x, k=kind: self._move(x, k))

@@ -94,7 +94,7 @@ class Highlight(Step):
             "outlines": {"sample": owner, "x": mine.points[:, 0], "y": mine.points[:, 1]},
         }
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table, objects, outlines = tables["images"], tables["objects"], tables["outlines"]
         used = np.isin(table["sample"], objects["sample"])
         samples, kernels = table["sample"][used], table["kernel"][used]

@@ -66,7 +66,7 @@ class _NoiseLayer(Step):
     def _settle(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return drawn
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["textures"]
         if not len(table["sample"]):
             return images

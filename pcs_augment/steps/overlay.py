@@ -71,7 +71,7 @@ class Overlay(Step):
         # the two kinds exclude each other, so the circle's radius may share its word with the width of a band
         return stream.uniform(7, *self.radius) * np.hypot(height, width) / np.sqrt(2)
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         for kernel in np.unique(table["kernel"]):
             mine = table["kernel"] == kernel

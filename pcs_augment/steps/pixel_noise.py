@@ -26,7 +26,7 @@ class GaussianNoise(Step):
         sigma = stream.uniform(1, *self.sigma)[sample]
         return {"images": {"sample": sample, "sigma": sigma, **keys_of(stream.keys, sample)}}
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         key = np.stack((table["key0"], table["key1"]), -1)
         return update(images, table["sample"], add_noise, table["sigma"], key, twin="add_noise")
@@ -58,7 +58,7 @@ class ImpulseNoise(Step):
         white, black = stream.uniform(1, *self.white)[sample], stream.uniform(2, *self.black)[sample]
         return {"images": {"sample": sample, "white": white, "black": black, **keys_of(stream.keys, sample)}}
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         key = np.stack((table["key0"], table["key1"]), -1)
         white = np.round(table["white"] * 65536).astype(np.int64)

@@ -35,7 +35,7 @@ class Blur(Step):
         kernel = np.array(self.kernels)[stream.integer(1, 0, len(self.kernels) - 1)[sample]]
         return {"images": {"sample": sample, "kernel": kernel}}
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         return blurred(images, table["sample"], table["kernel"], self.sigma)
 

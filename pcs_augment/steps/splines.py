@@ -63,7 +63,7 @@ class Splines(Step):
         }
         return {"curves": curves | {f"height{i}": heights[:, i] for i in range(4)}}
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["curves"]
         samples = np.unique(table["sample"])
         at_once = 8 if images.device.type == "cpu" else max(1, len(samples))

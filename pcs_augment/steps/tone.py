@@ -16,7 +16,7 @@ class _Tone(Step):
     """Shared by both: one factor base^U(exponent) per image."""
 
     words = 2
-    _change: staticmethod
+    _formula: staticmethod
     _twin: str
 
     def __init__(self, p: float, base: float, exponent: tuple[float, float], seed: int) -> None:
@@ -28,9 +28,9 @@ class _Tone(Step):
         sample = self.chosen(stream)
         return {"images": {"sample": sample, "factor": self.base ** stream.uniform(1, *self.exponent)[sample]}}
 
-    def _apply(self, images: Tensor, tables: Tables) -> Tensor:
+    def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        return update(images, table["sample"], type(self)._change, table["factor"], twin=self._twin)
+        return update(images, table["sample"], type(self)._formula, table["factor"], twin=self._twin)
 
 
 def scale(x: Tensor, factor: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def stretch(x: Tensor, factor: Tensor) -> Tensor:
 class Brightness(_Tone):
     """Multiply by base^U(exponent) and clip to [0, 1]; default 2^U(-1, 1)."""
 
-    _change = staticmethod(scale)
+    _formula = staticmethod(scale)
     _twin = "scale"
 
     def __init__(
@@ -57,7 +57,7 @@ class Brightness(_Tone):
 class Contrast(_Tone):
     """Multiply the difference from the image mean by base^U(exponent) and clip to [0, 1]; default 1.5^U(0, 1)."""
 
-    _change = staticmethod(stretch)
+    _formula = staticmethod(stretch)
     _twin = "stretch"
 
     def __init__(

@@ -1,0 +1,343 @@
+"""Image and geometric steps as kornia augmentations, for ``kornia.augmentation.AugmentationSequential``.
+
+    steps = wrap_pipeline(pa.default_pipeline(seed=3))
+    augment = AugmentationSequential(*steps, data_keys=["input", "mask", "keypoints"])
+    set_batch(augment, index=index, epoch=epoch, outlines=targets)
+    images, masks, points = augment(images, masks, points)
+
+Pixels are those of the native call. kornia's own gate is always open: the step's chance ``p`` is decided by the step's stream,
+keyed by (seed, epoch, index, position). ``params`` holds these four and a highlight's outlines, so that ``params=`` replays.
+
+Images follow kornia: (B, C, H, W), (C, H, W) or (H, W) float in [0, 1], not uint8; float64 is computed as float32. Values that
+an interpolation before took past [0, 1] by up to 0.01 are clipped; on a CPU others raise InputError, as in the native call,
+elsewhere they are clipped, since looking at them would wait for the device. Image steps pass no gradient, geometric ones do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from kornia.augmentation import GeometricAugmentationBase2D, IntensityAugmentationBase2D
+from kornia.geometry.boxes import Boxes
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .. import boxes as bx
+from .. import targets as tg
+from ..base import Augmentation, Step, _check_index, check_values
+from ..errors import InputError
+from ..plan import Plan, Tables
+from ..rng import check_seed, open_streams
+from ..steps import Flip, MinEdge, Rotate90
+from ..targets import Instances
+
+Params = dict[str, Tensor]
+
+_OVERSHOOT = 0.01  # bfloat16 rounds by 0.004
+
+
+def wrap(
+    step: Step,
+    seed: int | None = None,
+    outlines: Sequence[Any] | None = None,
+    position: int = 0,
+    pixel_edges: bool = False,
+    same_on_batch: bool = False,
+    keepdim: bool = False,
+) -> Wrapped:
+    """A step as a kornia augmentation: ``WrappedSymmetry`` for Rotate90 and Flip, else ``WrappedImageStep``.
+
+    seed: None takes the step's own. position: the step's place in the pipeline whose numbers it is to draw, in [0, 2^16); a
+    step on its own is at 0. outlines: see ``WrappedImageStep.set_outlines``. pixel_edges: False, kornia's convention, has pixel
+    centres at whole numbers, so a flip is x -> W - 1 - x; True moves keypoints and box corners in this project's, where pixel i
+    spans [i, i + 1) and a flip is x -> W - x. same_on_batch: every image draws the numbers of the first. keepdim: as in kornia.
+    Raises InputError, also for KeepDetectable and MinEdge, which remove objects and cannot work in kornia.
+    """
+    if not isinstance(step, Step):
+        raise InputError(f"wrap takes a step such as pa.Blur(), got {type(step).__name__}; for a pipeline use wrap_pipeline")
+    if step.filters():
+        raise InputError(
+            f"{type(step).__name__} removes objects and changes no pixel, which kornia has no place for; leave it out here and "
+            "call it on the images and targets instead"
+        )
+    if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < 2**16:
+        raise InputError(f"position must be an integer in [0, 2**16), got {position!r}")
+    wrapped: Wrapped
+    if isinstance(step, (Rotate90, Flip)):
+        wrapped = WrappedSymmetry(step, seed, position, same_on_batch, keepdim)
+        wrapped.pixel_edges = bool(pixel_edges)
+    else:
+        wrapped = WrappedImageStep(step, seed, position, same_on_batch, keepdim)
+    if outlines is not None:
+        if not isinstance(wrapped, WrappedImageStep):
+            raise InputError(f"{type(step).__name__} takes no outlines; give keypoints or boxes to AugmentationSequential")
+        wrapped.set_outlines(outlines)
+    return wrapped
+
+
+def wrap_pipeline(pipeline: Augmentation, outlines: Sequence[Any] | None = None, pixel_edges: bool = False) -> list[Wrapped]:
+    """The steps of a pipeline, each with the pipeline's seed and its own position; the filters are left out.
+
+    ``AugmentationSequential(*wrap_pipeline(pipeline), data_keys=[...])`` gives the native pipeline's images; a highlight passes
+    over the objects that a MinEdge before it drops. Raises InputError, also where a step that looks at outlines comes after a
+    Rotate90 or Flip, which its outlines would not have followed.
+    """
+    out: list[Wrapped] = []
+    earlier: list[MinEdge] = []
+    for position, step in enumerate(pipeline.sequence()):
+        if isinstance(step, MinEdge):
+            earlier.append(step)
+        if step.filters():
+            continue
+        wrapped = wrap(step, pipeline.seed, position=position, pixel_edges=pixel_edges)
+        if step.looks_at_objects and isinstance(wrapped, WrappedImageStep):
+            if any(isinstance(w, WrappedSymmetry) for w in out):
+                raise InputError(f"{type(step).__name__} must come before Rotate90 and Flip, which move no outlines in kornia")
+            wrapped.earlier = tuple(earlier)
+        out.append(wrapped)
+    set_batch(out, outlines=outlines)
+    return out
+
+
+def set_batch(
+    augmentations: nn.Module | Iterable[nn.Module], index: Any = None, epoch: int = 0, outlines: Sequence[Any] | None = None
+) -> None:
+    """``set_samples`` and ``set_outlines`` for every wrapped step in a kornia container or a list. Raises InputError."""
+    roots = [augmentations] if isinstance(augmentations, nn.Module) else list(augmentations)
+    for module in (m for root in roots for m in root.modules()):
+        if isinstance(module, (WrappedImageStep, WrappedSymmetry)):
+            module.set_samples(index, epoch)
+        if isinstance(module, WrappedImageStep) and module.step.looks_at_objects:
+            module.set_outlines(outlines)
+
+
+class _Drawn:
+    """What both kinds share: the keys of the random numbers as kornia parameters."""
+
+    same_on_batch: bool
+
+    def __init__(self, step: Step, seed: int | None, position: int, same_on_batch: bool, keepdim: bool) -> None:
+        super().__init__(p=1.0, same_on_batch=same_on_batch, keepdim=keepdim)  # type: ignore[call-arg]
+        self._step = (step,)  # in a tuple, so that Module.to does not descend into it: it has nothing to move
+        self.seed = step.seed if seed is None else check_seed(seed)
+        self.position = position
+        self.set_samples()
+
+    @property
+    def step(self) -> Step:
+        """The wrapped step."""
+        return self._step[0]
+
+    def set_samples(self, index: Any = None, epoch: int = 0) -> None:
+        """Say which samples the next batches are, until set again.
+
+        index: (B,) integers in [0, 2^63), None for 0 .. B-1; epoch: in [0, 2^32). Raises InputError, for an index that does not
+        fit the batch when that is augmented.
+        """
+        if isinstance(epoch, bool) or not isinstance(epoch, (int, np.integer)) or not 0 <= epoch < 2**32:
+            raise InputError(f"epoch must be an integer in [0, 2**32), got {epoch!r}")
+        self._index: Any = None if index is None else _check_index(index, len(index))
+        self._epoch = int(epoch)
+
+    def generate_parameters(self, batch_shape: Sequence[int]) -> Params:
+        """int64 tensors (B,): ``seed`` (modulo 2^64), ``epoch``, ``index`` and ``position``."""
+        index = torch.as_tensor(_check_index(self._index, batch_shape[0]))
+        if self.same_on_batch:
+            index = index[:1].expand(len(index)).clone()
+        signed = self.seed - (self.seed >> 63 << 64)
+        constants = {"seed": signed, "epoch": self._epoch, "position": self.position}
+        return {k: torch.full_like(index, v) for k, v in constants.items()} | {"index": index}
+
+    def _plan(self, params: Params, shape: Sequence[int], instances: Instances | None = None) -> Plan:
+        b, c, h, w = shape
+        index = params["index"].cpu().numpy()
+        if len(index) != b:
+            raise InputError(f"params were drawn for {len(index)} images, got {b}; leave params out or give that batch")
+        seed, epoch, position = (_one(params, k) for k in ("seed", "epoch", "position"))
+        words = [0] * position + [self.step.words]
+        stream = open_streams(seed % 2**64, epoch, index, words)[position]
+        tables: Tables = self.step._draw(stream, (b, c, h, w), instances)
+        names = (type(self.step).__name__,)
+        return Plan((b, c, h, w), seed % 2**64, epoch, index, np.full(b, -1), names, (tables,))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.step!r}, seed={self.seed}, position={self.position})"
+
+
+def _one(params: Params, key: str) -> int:
+    values = params[key].unique().tolist()
+    if len(values) != 1:
+        raise InputError(f"params[{key!r}] must be the same for a whole batch, got {values}; augment such images apart")
+    return values[0]
+
+
+class WrappedImageStep(_Drawn, IntensityAugmentationBase2D):
+    """A step that changes grey values and moves nothing; masks, keypoints and boxes pass through. Made by ``wrap``."""
+
+    earlier: tuple[MinEdge, ...] = ()
+    _objects: Params | None = None
+
+    def set_outlines(self, outlines: Sequence[Any] | None) -> None:
+        """The objects of the next batches, until set again; None for none, which leaves a highlight nothing to do.
+
+        outlines: one entry per image, either a list of (K, 2) polygons or a target dict with ``boxes`` (N, 5) and ``polygons``
+        or only one of them; polygons without boxes get their minimum-area boxes. Coordinates are this project's (pixel i spans
+        [i, i + 1)), of the image as it reaches this step. Raises InputError, also for a step that looks at no objects.
+        """
+        if not self.step.looks_at_objects:
+            raise InputError(f"{type(self.step).__name__} looks at no objects and takes no outlines")
+        self._objects = None if outlines is None else _pack(_gather(outlines))
+
+    def generate_parameters(self, batch_shape: Sequence[int]) -> Params:
+        """Also, for a highlight, float64 ``boxes`` (B, N, 5) and ``outlines`` (B, N, K, 2), padded with NaN."""
+        params = super().generate_parameters(batch_shape)
+        if self.step.looks_at_objects:
+            batch = batch_shape[0]
+            objects = _pack(_gather([[]] * batch)) if self._objects is None else self._objects
+            if len(objects["boxes"]) != batch:
+                raise InputError(f"outlines were set for {len(objects['boxes'])} images, got {batch}; call set_outlines again")
+            params |= {k: v.clone() for k, v in objects.items()}
+        return params
+
+    def apply_transform(self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None) -> Tensor:
+        """The native step on (B, C, H, W) images."""
+        if not len(input):
+            return input
+        images = _unit_range(input.detach())
+        instances = None
+        if self.step.looks_at_objects:
+            instances = _unpack(params)
+            for small in self.earlier:
+                instances = small._remaining(instances, {})
+        plan = self._plan(params, input.shape, instances)
+        if images.dtype == torch.float64:
+            images = images.float()
+        return self.step.apply(images, None, plan)[0].to(input.dtype)
+
+
+class WrappedSymmetry(_Drawn, GeometricAugmentationBase2D):
+    """Rotate90 or Flip: images, masks, keypoints and boxes move, without interpolation. Made by ``wrap``.
+
+    Images that are not square are turned by 0 or 180 degrees only. ``inverse`` is exact.
+    """
+
+    pixel_edges: bool = False
+
+    def _kinds(self, params: Params, batch: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(B,) what happens to each image and (B, 2, 3) how its pixel edges move."""
+        height, width = params["forward_input_shape"].tolist()[-2:]
+        plan = self._plan(params, (batch, 1, height, width))
+        kinds = np.zeros(batch, np.int64)
+        drawn = plan.steps[0]["images"]
+        kinds[drawn["sample"]] = drawn["kind"]
+        symmetry = self.step._symmetry(plan.steps[0], plan.shape)
+        assert symmetry is not None
+        return kinds, symmetry
+
+    def compute_transformation(self, input: Tensor, params: Params, flags: dict[str, Any]) -> Tensor:
+        """(B, 3, 3) in px, of pixel centres at whole numbers, or of pixel edges if ``pixel_edges``."""
+        edges = self._kinds(params, len(input))[1]
+        last = np.broadcast_to([[[0.0, 0.0, 1.0]]], (len(edges), 1, 3))
+        matrix = torch.from_numpy(np.concatenate((edges, last), 1)).to(input.device, input.dtype)
+        return matrix if self.pixel_edges else _of_centres(matrix)
+
+    def apply_transform(self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None) -> Tensor:
+        """Move the pixels of (B, C, H, W) images or masks."""
+        return self._moved(input, self._kinds(params, len(input))[0])
+
+    def inverse_transform(
+        self, input: Tensor, flags: dict[str, Any], transform: Tensor | None = None, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Move the pixels back."""
+        kinds = self._kinds(self._params, len(input))[0]
+        return self._moved(input, -kinds % 4 if isinstance(self.step, Rotate90) else kinds)
+
+    def apply_transform_box(
+        self, input: Boxes, params: Params, flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Boxes:
+        """Move the corners."""
+        matrix = self.transform_matrix if transform is None else transform
+        return super().apply_transform_box(input, params, flags, self._for_boxes(input, matrix))
+
+    def inverse_boxes(
+        self, input: Boxes, params: Params, flags: dict[str, Any], transform: Tensor | None = None, **kwargs: Any
+    ) -> Boxes:
+        """Move the corners back."""
+        return super().inverse_boxes(input, params, flags, self._for_boxes(input, transform), **kwargs)
+
+    def _moved(self, x: Tensor, kinds: NDArray[np.int64]) -> Tensor:
+        out = x.clone()
+        for kind in np.unique(kinds[kinds > 0]).tolist():
+            rows = torch.from_numpy(np.flatnonzero(kinds == kind)).to(x.device, non_blocking=True)
+            out = out.index_copy(0, rows, self.step._move(x.index_select(0, rows), kind))  # type: ignore[operator]
+        return out
+
+    def _for_boxes(self, boxes: Boxes, matrix: Tensor | None) -> Tensor | None:
+        # boxes given by their far edge or size are kept by kornia as the centres of their corner pixels
+        inclusive = boxes.mode.endswith("_plus")
+        return matrix if matrix is None or inclusive or not self.pixel_edges else _of_centres(matrix)
+
+
+Wrapped = WrappedImageStep | WrappedSymmetry
+
+
+def _unit_range(images: Tensor) -> Tensor:
+    if images.device.type == "cpu":
+        low, high = (float(v) for v in images.aminmax())
+        check_values(low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT, images)
+        if low >= 0 and high <= 1:
+            return images
+    return images.clamp(0, 1)
+
+
+def _of_centres(edges: Tensor) -> Tensor:
+    """A (B, 3, 3) map of pixel edges as a map of pixel centres at whole numbers."""
+    out = edges.clone()
+    out[:, :2, 2] += edges[:, :2, :2].sum(-1) / 2 - 0.5
+    return out
+
+
+def _gather(outlines: object) -> Instances:
+    """Outlines in any form that ``set_outlines`` takes."""
+    if not isinstance(outlines, (list, tuple)):
+        raise InputError(f"outlines must be a list with one entry per image, got {type(outlines).__name__}")
+    targets: list[dict[str, Any]] = []
+    boxless: list[bool] = []
+    for i, entry in enumerate(outlines):
+        if not isinstance(entry, (dict, list, tuple)):
+            raise InputError(f"outlines[{i}] must be a list of (K, 2) polygons or a target dict, got {type(entry).__name__}")
+        target = dict(entry) if isinstance(entry, dict) else {"polygons": list(entry)}
+        missing = target.get("boxes") is None and target.get("polygons") is not None
+        if missing:
+            target["boxes"] = np.tile([0.0, 0, 1, 1, 0], (len(target["polygons"]), 1))
+        targets.append(target)
+        boxless += [missing] * len(target.get("boxes", ()))
+    instances = tg.flatten(targets, len(targets))
+    each = np.split(instances.points, np.cumsum(instances.corners)[:-1])
+    boxes = [bx.min_area_box(p) if m else b for p, b, m in zip(each, instances.boxes, boxless)]
+    return replace(instances, boxes=np.reshape(boxes, (-1, 5)))
+
+
+def _pack(instances: Instances) -> Params:
+    """Objects as padded float64 tensors."""
+    i, corners = instances, instances.corners
+    size = (i.images, int(i.counts().max(initial=0)))
+    boxes = np.full((*size, 5), np.nan)
+    boxes[i.sample, i.object] = i.boxes
+    outlines = np.full((*size, int(corners.max(initial=0)), 2), np.nan)
+    within = np.arange(len(i.points)) - np.repeat(np.cumsum(corners) - corners, corners)
+    outlines[np.repeat(i.sample, corners), np.repeat(i.object, corners), within] = i.points
+    return {"boxes": torch.from_numpy(boxes), "outlines": torch.from_numpy(outlines)}
+
+
+def _unpack(params: Params) -> Instances:
+    """The inverse of ``_pack``."""
+    boxes, outlines = params["boxes"].double().cpu().numpy(), params["outlines"].double().cpu().numpy()
+    present = ~np.isnan(boxes[..., 0])
+    given = ~np.isnan(outlines[..., 0])
+    sample, ordinal = np.nonzero(present)
+    return Instances(len(boxes), sample, ordinal, boxes[present], outlines[given], given.sum(-1)[present])
