@@ -1,0 +1,66 @@
+"""The numba twins give the bits of the torch functions they replace."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_same_targets, random_images, random_targets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pcs_augment as pa
+from pcs_augment import kernels
+
+STEPS = [
+    pa.Highlight(),
+    pa.Splines(),
+    pa.GaussianNoise(),
+    pa.ImpulseNoise(),
+    pa.Brightness(),
+    pa.Contrast(),
+    pa.InterferenceLayer(),
+    pa.InterferenceLayer(equalize_layer=False),
+    pa.PerlinLayer(),
+    pa.PerlinLayer(equalize_layer=False, textures=(2, 12)),
+    pa.Overlay(),
+    pa.Blur(kernels=(1, 3, 9, 31)),
+    pa.KeepDetectable(3),
+]
+
+
+def test_the_twins_are_in_use_here():
+    assert kernels.cpu_kernels(torch.device("cpu")) is not None
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)
+@settings(max_examples=15)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 3), st.integers(0, 2**63))
+def test_same_bits(step, height, width, channels, seed):
+    images, targets = random_images(3, height, width, channels, seed), random_targets([4, 0, 5], height, width, seed % 1000)
+    index = np.array([0, 1, 2]) + seed % 2**40
+    plan = step.draw(images.shape, targets, index=index)
+    fast = step.apply(images, targets, plan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PCS_AUGMENT_KERNELS", "torch")
+        plain = step.apply(images, targets, plan)
+    assert torch.equal(fast[0], plain[0])
+    assert_same_targets(fast[1], plain[1])
+
+
+def test_same_bits_for_the_default_pipeline(sample):
+    images, targets, index = sample
+    pipeline = pa.default_pipeline(seed=3)
+    for epoch in range(3):
+        fast = pipeline(images, targets, index=index, epoch=epoch)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PCS_AUGMENT_KERNELS", "torch")
+            plain = pipeline(images, targets, index=index, epoch=epoch)
+        assert torch.equal(fast[0], plain[0])
+        assert_same_targets(fast[1], plain[1])
+
+
+def test_an_error_in_a_thread_reaches_the_caller():
+    def fail(job):
+        raise RuntimeError(f"job {job}")
+
+    with pytest.raises(RuntimeError, match="job 0"):
+        kernels.run_all(fail, range(3))
