@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from . import boxes as bx
 from .errors import DataError, InputError
-from .targets import Target, Targets
+from .targets import Outlines, Target, Targets
 
 SUFFIXES = (".json.gzip", ".json.gz", ".gzip", ".json")
 MAX_PIXELS = 2**28
@@ -100,7 +100,7 @@ class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
         return {
             "boxes": self._boxes[mine].clone(),
             "labels": self._labels[mine].clone(),
-            "polygons": list(points.split(self._corners[mine].tolist())),
+            "polygons": Outlines(points.split(self._corners[mine].tolist())),
             "image_id": int(self.image_ids[i]),
         }
 
@@ -186,7 +186,7 @@ def _shape_of(annotation: dict[str, Any], path: Path) -> tuple[NDArray[np.float6
         box = bx.le90(np.append(numbers[:4], -np.radians(numbers[4]))[None])[0]
     elif outline is not None:
         box = bx.min_area_box(outline)
-        if box[3] <= 0:
+        if box[3] <= 1e-9 * box[2]:
             raise DataError(f"{where}: the polygon {outline.tolist()} has no area")
     else:
         x, y, w, h = numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,18 +15,16 @@ from .errors import OutputError
 def written(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it to ``path`` when the block succeeds, remove it when it fails.
 
-    Raises OutputError for what the file system refuses (missing folder, no permission, disk full).
+    Raises OutputError for what the file system refuses (missing folder, no permission, disk full) and for a path that names
+    something other than a plain file.
     """
     target = Path(path)
-    temporary: Path | None = None
+    temporary = target.with_name(f".{secrets.token_hex(8)}.{target.name}")
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-        os.close(descriptor)
-        temporary = Path(name)
+        if target.exists() and not target.is_file():
+            raise OutputError(f"cannot write {target}: it exists and is not a plain file; name another path")
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes it private
         os.replace(temporary, target)
     except OSError as e:
         if isinstance(e, OutputError):
@@ -34,8 +32,8 @@ def written(path: str | os.PathLike[str]) -> Iterator[Path]:
         reason = e.strerror or str(e)
         raise OutputError(f"cannot write {target}: {reason}; name a writable path with enough free space") from e
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def made_folder(path: str | os.PathLike[str]) -> Path:

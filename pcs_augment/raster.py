@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .kernels import cpu_kernels
 from .statistics import sqrt
 
 Array = NDArray[np.float64]
@@ -102,6 +103,27 @@ def inside(points: Array, corners: Ints, rectangles: Ints, device: torch.device)
     return (toggles[:-1].cumsum(0) & 1).bool()
 
 
+def filled(
+    points: Array, corners: Ints, shift: Array | None, height: int, width: int, device: torch.device
+) -> tuple[Pixels, Tensor]:
+    """Pixels whose centres lie inside outlines and, given ``shift`` (N, 2) px, inside copies displaced by it.
+
+    Returns candidates and a flag for each; on a CPU with kernels the list holds hits only.
+    """
+    rectangles = bounds(points, corners, height, width)
+    fast = cpu_kernels(device)
+    if fast is not None:
+        room = int(np.prod(rectangles[:, 2:] - rectangles[:, :2], 1).sum())
+        moves = np.zeros((len(corners), 2)) if shift is None else shift
+        hits = fast.filled(points, corners, moves, shift is not None, rectangles, room)
+        at = Pixels(*map(torch.from_numpy, hits))
+        return at, torch.ones(len(at.x), dtype=torch.bool)
+    flag = inside(points, corners, rectangles, device)
+    if shift is not None:
+        flag &= inside(points + np.repeat(shift, corners, 0), corners, rectangles, device)
+    return pixels(rectangles, device), flag
+
+
 def crossing(x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor, row: Tensor) -> Tensor:
     """x where an edge meets the centre line of a row it is known to cross; exact in whichever direction it is drawn."""
     swap = y0 > y1
@@ -116,7 +138,8 @@ def strokes(
     """Pixels near (S, 4) line segments: (segment, x, y, distance, valid), the distance in px from pixel centre to segment.
 
     reach: (S,) distance up to which pixels are needed. Each segment is walked along its longer axis; a window of fixed height
-    across it covers the reach. ``valid`` is false for windows that leave the image (their x, y are clipped).
+    across it covers the reach. ``valid`` is false for what leaves the image (its x, y are clipped) or lies beyond the reach; on
+    a CPU with kernels such entries are left out.
     """
     delta = segments[:, 2:] - segments[:, :2]
     steep = np.abs(delta[:, 1]) > np.abs(delta[:, 0])
@@ -126,6 +149,13 @@ def strokes(
     last = np.clip(np.floor(np.maximum(a, b) + reach) + 1, first, limit)
     # across: the line drifts by at most 1 px per step, so the band is reach sqrt(2) to each side, plus rounding
     window = int(2 * np.ceil(reach.max(initial=0) * np.sqrt(2) + 0.5)) + 1
+    fast = cpu_kernels(device)
+    if fast is not None:
+        room = int((last - first).sum()) * window
+        shape = (segments[:, :2].astype(np.float32), delta.astype(np.float32), steep, first.astype(np.int64), last.astype(np.int64))
+        hits = fast.strokes(*shape, reach.astype(np.float32), window, height, width, room)
+        found = [torch.from_numpy(v) for v in hits]
+        return (*found, torch.ones(len(found[0]), dtype=torch.bool))  # type: ignore[return-value]
     number, step = repeat_ranges((last - first).astype(np.int64))
 
     def each(values: NDArray) -> Tensor:
@@ -140,12 +170,12 @@ def strokes(
     across = middle.floor().long() + (torch.arange(window, device=device) - window // 2)
     along = along.expand_as(across)
     x, y = torch.where(tall, across, along), torch.where(tall, along, across)
-    valid = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     px, py = x.float() + 0.5 - x0, y.float() + 0.5 - y0
     length = (dx * dx + dy * dy).clamp(min=1e-12)
     t = ((px * dx + py * dy) / length).clamp_(0, 1)
     distance = sqrt((px - t * dx).square() + (py - t * dy).square())
     segment = to_device(number, device)[:, None].expand_as(across)
+    valid = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (distance <= each(reach))
     return segment, x.clamp(0, width - 1), y.clamp(0, height - 1), distance, valid
 
 

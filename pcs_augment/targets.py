@@ -22,6 +22,17 @@ Target = dict[str, Any]
 Targets = list[Target]
 
 
+class Outlines(list[Tensor]):
+    """A list of (K, 2) tensors that travels between processes as one tensor instead of one shared-memory segment each."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpack, ((torch.cat(self) if self else None), [len(p) for p in self])
+
+
+def _unpack(points: Tensor | None, corners: list[int]) -> Outlines:
+    return Outlines(() if points is None else points.split(corners))
+
+
 @dataclass(frozen=True)
 class Instances:
     """All objects of a batch on the host, as drawing needs them: float64, in image order.
@@ -171,7 +182,7 @@ def _move_key(out: Targets, key: str, matrix: NDArray[np.float64]) -> None:
     pieces = iter((bx.move_boxes if key == "boxes" else bx.move_points)(flat, rows).split(sizes))
     for t in out:
         if t.get(key) is not None:
-            t[key] = next(pieces) if key == "boxes" else [next(pieces) for _ in t[key]]
+            t[key] = next(pieces) if key == "boxes" else Outlines(next(pieces) for _ in t[key])
 
 
 def select(target: Target, keep: NDArray[np.bool_]) -> Target:

@@ -273,3 +273,72 @@ def span_extremes(images, sample, y, left, right, low, high):
                 least, most = min(least, grey), max(most, grey)
         low[s], high[s] = np.rint(least), np.rint(most)
 
+
+@_jit
+def filled(points, corners, shift, twice, rectangles, room):
+    """raster.filled: instance, x and y of the hits."""
+    instance, xs, ys = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
+    found, first = 0, 0
+    for n in range(corners.size):
+        x0, y0, x1, y1 = rectangles[n]
+        width = x1 - x0
+        if width > 0 and y1 > y0:
+            toggles = np.zeros((2, y1 - y0, width + 1), np.int32)
+            for copy in range(2 if twice else 1):
+                dx = shift[n, 0] if copy else 0.0
+                dy = shift[n, 1] if copy else 0.0
+                for k in range(corners[n]):
+                    i, j = first + k, first + (k + 1) % corners[n]
+                    _toggle(toggles[copy], points[i, 0] + dx, points[i, 1] + dy, points[j, 0] + dx, points[j, 1] + dy, x0, y0)
+            for y in range(y1 - y0):
+                once, second = np.int32(0), np.int32(0)
+                for x in range(width):
+                    once += toggles[0, y, x]
+                    second += toggles[1, y, x]
+                    if once & 1 and (not twice or second & 1):
+                        instance[found], xs[found], ys[found] = n, x0 + x, y0 + y
+                        found += 1
+        first += corners[n]
+    return instance[:found], xs[:found], ys[:found]
+
+
+@_jit
+def _toggle(toggles, ax, ay, bx, by, x0, y0):
+    """One edge of raster.inside: mark the first pixel centre right of it on each row that it crosses."""
+    rows, width = toggles.shape[0], toggles.shape[1] - 1
+    first = min(max(np.ceil(min(ay, by) - 0.5), y0), y0 + rows)
+    last = min(max(np.ceil(max(ay, by) - 0.5), y0), y0 + rows)
+    x, y, to_x, to_y = F(ax), F(ay), F(bx), F(by)
+    if y > to_y:
+        x, y, to_x, to_y = to_x, to_y, x, y
+    slope = (to_x - x) / (to_y - y)
+    for row in range(np.int64(first), np.int64(last)):
+        column = np.ceil(x + (F(row) + _HALF - y) * slope - _HALF)
+        toggles[row - y0, np.int64(min(max(column, F(x0)), F(x0 + width))) - x0] += 1
+
+
+@_jit
+def strokes(start, delta, steep, first, last, reach, window, height, width, room):
+    """raster.strokes: segment, x, y and distance of the hits."""
+    segment, xs, ys = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
+    distance = np.empty(room, F)
+    found = 0
+    for s in range(steep.size):
+        x0, y0, dx, dy = start[s, 0], start[s, 1], delta[s, 0], delta[s, 1]
+        begin, other, rise, run = (y0, x0, dx, dy) if steep[s] else (x0, y0, dy, dx)
+        slope = rise / (_UNIT if run == 0 else run)
+        length = max(dx * dx + dy * dy, F(1e-12))
+        for along in range(first[s], last[s]):
+            middle = np.int64(np.floor(other + (F(along) + _HALF - begin) * slope))
+            for across in range(middle - window // 2, middle - window // 2 + window):
+                x, y = (across, along) if steep[s] else (along, across)
+                if x < 0 or x >= width or y < 0 or y >= height:
+                    continue
+                px, py = F(x) + _HALF - x0, F(y) + _HALF - y0
+                t = _clip((px * dx + py * dy) / length)
+                ex, ey = px - t * dx, py - t * dy
+                d = F(np.sqrt(np.float64(ex * ex + ey * ey)))
+                if d <= reach[s]:
+                    segment[found], xs[found], ys[found], distance[found] = s, x, y, d
+                    found += 1
+    return segment[:found], xs[:found], ys[:found], distance[:found]

@@ -130,22 +130,15 @@ def _paint(objects: Table, points: NDArray[np.float64], slot: NDArray[np.int64],
         if which.any():
             edge, of = raster.edges(points[np.repeat(which, corners)], corners[which])
             chosen = np.flatnonzero(which)[of]
-            segment, x, y, distance, valid = raster.strokes(edge, reach[chosen], height, width, device)
+            segment, x, y, _, valid = raster.strokes(edge, reach[chosen], height, width, device)
             ids, base = column(number[chosen], device)[segment], column(slot[chosen] * pixels, device)[segment]
-            hit = valid & (distance <= column(reach[chosen], device)[segment])
-            coat(base + y * width + x, torch.where(hit, ids, torch.zeros_like(ids)))
+            coat(base + y * width + x, ids * valid)
     for which, coats in ((filled, 1), (kind == FILL_TWICE, 2)):
         if which.any():
-            corner = np.repeat(which, corners)
-            mine, sizes = points[corner], corners[which]
-            rectangle = raster.bounds(mine, sizes, height, width)
-            at = raster.pixels(rectangle, device)
-            flag = raster.inside(mine, sizes, rectangle, device)
-            if coats == 2:
-                shift = np.stack((objects["dx"][which], objects["dy"][which]), -1)
-                flag &= raster.inside(mine + np.repeat(shift, sizes, 0), sizes, rectangle, device)
+            shift = np.stack((objects["dx"][which], objects["dy"][which]), -1) if coats == 2 else None
+            at, flag = raster.filled(points[np.repeat(which, corners)], corners[which], shift, height, width, device)
             ids = column(number[which] + coats - 1, device)[at.instance]
             base = column(slot[which] * pixels, device)[at.instance]
-            coat(base + at.y * width + at.x, torch.where(flag, ids, torch.zeros_like(ids)))
+            coat(base + at.y * width + at.x, ids * flag)
     value = np.concatenate(([0.0], np.stack((objects["offset"], objects["other"]), -1).reshape(-1)))
     return column(value, device)[owner].view(images, 1, height, width)

@@ -1,0 +1,42 @@
+"""Files appear whole or not at all."""
+
+import errno
+import os
+
+import pytest
+
+import pcs_augment as pa
+from pcs_augment.files import made_folder, written
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "a.txt"
+    with written(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError("x")])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    expected = pa.OutputError if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected), written(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "missing" / "a", tmp_path / "file" / "a", tmp_path, "/dev/full"):
+        with pytest.raises(pa.OutputError, match="cannot write"), written(path):
+            pass
+    with pytest.raises(pa.OutputError, match="cannot create the folder"):
+        made_folder(tmp_path / "file" / "sub")
