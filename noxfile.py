@@ -80,4 +80,4 @@ def wheel(session: nox.Session) -> None:
     session.chdir(folder)
     session.run("python", "-c", "import pcs_augment as pa; assert 'site-packages' in pa.__file__, pa.__file__")
     session.run("pcs-augment", "--version")
-    session.run("python", "-m", "pcs_augment.demo", "--out", "wheel-demo.png", "--batches", "2")
+    session.run("python", "-m", "pcs_augment.demo", "--out", "wheel-demo.png", "--epochs", "1")

@@ -28,8 +28,8 @@ from .steps import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "AugmentedLoader",
     "Augmentation",
+    "AugmentedLoader",
     "Blur",
     "Brightness",
     "Contrast",

@@ -7,8 +7,8 @@ what it does to pixels; this file owns the order, the keys, the checks, the targ
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,13 +81,28 @@ class Augmentation(nn.Module):
         names = tuple(type(s).__name__ for s in steps)
         return Plan(size, self.seed, int(epoch), rows, counts, names, tuple(drawn))
 
-    def apply(self, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> tuple[Tensor, Targets | None]:
+    def apply(
+        self,
+        images: Tensor | Callable[[nn.Module], None],
+        targets: Sequence[Target] | None = None,
+        plan: Plan | None = None,
+    ) -> Any:
         """Apply a plan: pure (inputs are left alone, same inputs and plan give the same result), no synchronisation.
 
-        Every object comes back, with ``keep (N,)`` bool on the images' device telling which ones the filters would keep.
-        Values are checked only on the CPU, where looking at them costs no synchronisation. Raises InputError.
+        Returns (images, targets), targets None if given as None. Every object comes back, with ``keep (N,)`` bool on the
+        images' device telling which ones the filters would keep. Values are checked only on the CPU, where looking at them
+        costs no synchronisation. Raises InputError.
+
+        Called with a function alone it is ``torch.nn.Module.apply``, so that models which contain a pipeline can still
+        initialise their weights.
         """
-        check_images(images)
+        if callable(images) and not isinstance(images, Tensor) and plan is None:
+            return super().apply(images)
+        if plan is None:
+            raise InputError("apply needs the plan that draw returned: pipeline.apply(images, targets, plan)")
+        return self._apply_plan(check_images(images), targets, plan)
+
+    def _apply_plan(self, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> tuple[Tensor, Targets | None]:
         self._check_plan(images, targets, plan)
         if images.device.type == "cpu":
             check_values(bool(in_range(images)), images)
@@ -112,7 +127,7 @@ class Augmentation(nn.Module):
     def forward(
         self,
         images: Tensor,
-        targets: Sequence[Target] | None | _Omitted = OMITTED,
+        targets: Sequence[Target] | _Omitted | None = OMITTED,
         index: Any = None,
         epoch: int = 0,
     ) -> Any:
@@ -277,7 +292,7 @@ def check_shape(shape: Sequence[int]) -> Shape:
         raise InputError(f"images must be (B, C, H, W) with every size at least 1, got {shape!r}")
     if max(size[2:]) > 16384:
         raise InputError(f"images may have up to 16384 px a side, got {size[2]} x {size[3]}; cut them into tiles")
-    return cast(Shape, size)
+    return size
 
 
 def check_images(images: object) -> Tensor:

@@ -34,7 +34,7 @@ def box_corners(boxes: A) -> A:
     ux, uy, vx, vy = w * c, w * s, -h * s, h * c
     xs = [cx - ux - vx, cx + ux - vx, cx + ux + vx, cx - ux + vx]
     ys = [cy - uy - vy, cy + uy - vy, cy + uy + vy, cy - uy + vy]
-    return lib.stack((lib.stack(xs, -1), lib.stack(ys, -1)), -1)  # type: ignore[return-value]
+    return lib.stack((lib.stack(xs, -1), lib.stack(ys, -1)), -1)
 
 
 def quarter_turns(turns: NDArray[np.int64], height: int, width: int) -> NDArray[np.float64]:
@@ -68,7 +68,7 @@ def move_points(points: A, matrix: A) -> A:
     lib = torch if isinstance(points, Tensor) else np
     new_x = m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]
     new_y = m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]
-    return lib.stack((new_x, new_y), -1)  # type: ignore[return-value]
+    return lib.stack((new_x, new_y), -1)
 
 
 def move_boxes(boxes: A, matrix: A) -> A:
@@ -80,7 +80,7 @@ def move_boxes(boxes: A, matrix: A) -> A:
     moved = boxes[:, 4] * determinant + turn
     unchanged = (turn == 0) & (determinant == 1)
     theta = lib.where(unchanged, boxes[:, 4], wrap_angle(moved))  # an identity must not touch the last bit
-    return lib.concatenate((centre, boxes[:, 2:4], theta[:, None]), 1)  # type: ignore[return-value]
+    return lib.concatenate((centre, boxes[:, 2:4], theta[:, None]), 1)
 
 
 def le90(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

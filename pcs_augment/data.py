@@ -141,7 +141,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as e:
         raise DataError(f"{path}: not valid JSON ({e}); is it complete?") from e
     if not isinstance(document, dict):
-        raise DataError(f"{path}: expected a JSON object with images, annotations and categories, got a {type(document).__name__}")
+        raise DataError(
+            f"{path}: expected a JSON object with images, annotations and categories, got a {type(document).__name__}"
+        )
     return document
 
 
@@ -171,7 +173,9 @@ def _shape_of(annotation: dict[str, Any], path: Path) -> tuple[NDArray[np.float6
     where = f"{path}: annotation {annotation.get('id')}"
     numbers = _numbers(annotation.get("bbox"), f"{where}: 'bbox'")
     if len(numbers) not in (4, 5) or (numbers[2:4] <= 0).any():
-        raise DataError(f"{where}: 'bbox' must be [cx, cy, w, h, degrees] or [x, y, w, h] with w, h > 0, got {numbers.tolist()}")
+        raise DataError(
+            f"{where}: 'bbox' must be [cx, cy, w, h, degrees] or [x, y, w, h] with w, h > 0, got {numbers.tolist()}"
+        )
     segments = annotation.get("segmentation") or []
     if not isinstance(segments, list):
         raise DataError(f"{where}: 'segmentation' must be a list of polygons (run-length masks only for crowds)")
@@ -240,5 +244,7 @@ def collate(samples: Sequence[tuple[Tensor, Target, int]]) -> tuple[Tensor, Targ
     images, targets, index = zip(*samples)
     shapes = {tuple(i.shape) for i in images}
     if len(shapes) > 1:
-        raise InputError(f"images of one batch must have one size, got {sorted(shapes)}; crop or resize them, or use batch_size=1")
+        raise InputError(
+            f"images of one batch must have one size, got {sorted(shapes)}; crop or resize them, or use batch_size=1"
+        )
     return torch.stack(images), list(targets), torch.tensor(index, dtype=torch.int64)

@@ -15,6 +15,9 @@ from .data import PCSDataset, collate
 from .loader import AugmentedLoader
 from .pipeline import default_pipeline
 
+# of many seeds, one whose first six images happen to show all kinds of noise in the paper's Fig. 2
+SEED = 8549
+
 
 def sample_path() -> Path:
     """The JSON of the bundled sample: twelve rendered images with 887 labelled crystals."""
@@ -70,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=positive, default=20, help="passes over the twelve images (default: %(default)s)")
     parser.add_argument("--batch-size", type=positive, default=6, help="images per batch (default: %(default)s)")
     parser.add_argument("--workers", type=natural, default=1, help="loader processes (default: %(default)s)")
-    parser.add_argument("--seed", type=natural, default=0, help="seed of the noise (default: %(default)s)")
+    parser.add_argument("--seed", type=natural, default=SEED, help="seed of the noise (default: %(default)s)")
     add_device(parser)
 
     def work() -> None:

@@ -51,8 +51,9 @@ class AugmentedLoader:
         """Key the noise of the coming iteration; also told to the loader's sampler if it wants to know."""
         self.epoch = epoch
         for sampler in (getattr(self.loader, "sampler", None), getattr(self.loader, "batch_sampler", None)):
-            if hasattr(sampler, "set_epoch"):
-                sampler.set_epoch(epoch)
+            tell = getattr(sampler, "set_epoch", None)
+            if tell is not None:
+                tell(epoch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Targets | None]]:
         epoch = self.epoch

@@ -124,7 +124,13 @@ class Plan:
                         steps[int(s)].setdefault(name, {})[column] = data[key]
                 b, c, h, w = head["shape"]
                 return Plan(
-                    (b, c, h, w), head["seed"], head["epoch"], data["index"], data["objects"], tuple(head["names"]), tuple(steps)
+                    (b, c, h, w),
+                    head["seed"],
+                    head["epoch"],
+                    data["index"],
+                    data["objects"],
+                    tuple(head["names"]),
+                    tuple(steps),
                 )
         except DataError:
             raise

@@ -152,7 +152,13 @@ def strokes(
     fast = cpu_kernels(device)
     if fast is not None:
         room = int((last - first).sum()) * window
-        shape = (segments[:, :2].astype(np.float32), delta.astype(np.float32), steep, first.astype(np.int64), last.astype(np.int64))
+        shape = (
+            segments[:, :2].astype(np.float32),
+            delta.astype(np.float32),
+            steep,
+            first.astype(np.int64),
+            last.astype(np.int64),
+        )
         hits = fast.strokes(*shape, reach.astype(np.float32), window, height, width, room)
         found = [torch.from_numpy(v) for v in hits]
         return (*found, torch.ones(len(found[0]), dtype=torch.bool))  # type: ignore[return-value]
@@ -211,7 +217,9 @@ def row_spans(points: Array, corners: Ints, radius: float, height: int, width: i
     parts: list[Spans] = []
     if len(slot_owner):
         # convex: one slot per row of the rectangle, joined over the edges; other outlines go to a spare last slot
-        place = np.where(convex[owner[number]], base[owner[number]] + low[number] + step - rectangle[owner[number], 1], len(slot_owner))
+        place = np.where(
+            convex[owner[number]], base[owner[number]] + low[number] + step - rectangle[owner[number], 1], len(slot_owner)
+        )
         slot = to_device(place, device)
         joined_left = torch.full((len(slot_owner) + 1,), float("inf"), device=device).scatter_reduce_(0, slot, left, "amin")
         joined_right = torch.full_like(joined_left, float("-inf")).scatter_reduce_(0, slot, right, "amax")

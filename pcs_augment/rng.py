@@ -80,7 +80,7 @@ class Stream(NamedTuple):
 
 def scale_uniform(words: Words, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
     """32-bit words as float64 uniform on [low, high)."""
-    return words * ((high - low) * 2.0**-32) + low
+    return words.astype(np.float64) * ((high - low) * 2.0**-32) + low
 
 
 def scale_integer(words: Words, low: int, high: int) -> NDArray[np.int64]:

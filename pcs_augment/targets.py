@@ -94,7 +94,7 @@ def flatten(targets: Sequence[Target], images: int) -> Instances:
         return Instances(images, sample, ordinal, boxes, points, np.full(len(boxes), 4))
 
     outlines: list[Any] = []
-    for i, (t, n) in enumerate(zip(targets, counts)):
+    for i, t in enumerate(targets):
         polygons = t.get("polygons")
         outlines += list(bx.box_corners(boxes[sample == i])) if polygons is None else polygons
     corners = np.array([p.shape[0] if isinstance(p, Tensor) else len(p) for p in outlines], dtype=np.int64)
@@ -130,7 +130,8 @@ def check_list(targets: object, images: int) -> None:
         shape = tuple(np.shape(t["boxes"])) if not isinstance(t["boxes"], Tensor) else tuple(t["boxes"].shape)
         if len(shape) != 2 or shape[1] != 5:
             raise InputError(
-                f"targets[{i}]['boxes'] has shape {shape}; expected (N, 5) rows (cx, cy, w, h, theta), (0, 5) for an empty image"
+                f"targets[{i}]['boxes'] has shape {shape}; expected (N, 5) rows (cx, cy, w, h, theta), "
+                "(0, 5) for an empty image"
             )
         for key in ("labels", "polygons"):
             if t.get(key) is not None and len(t[key]) != shape[0]:

@@ -62,7 +62,9 @@ def test_the_published_layout_in_every_spelling(tmp_path, name):
     assert target["polygons"] == []
 
 
-@pytest.mark.parametrize(("degrees", "theta"), [(90, -np.pi / 2), (-90, -np.pi / 2), (0, 0), (45, -np.pi / 4), (-30, np.pi / 6)])
+@pytest.mark.parametrize(
+    ("degrees", "theta"), [(90, -np.pi / 2), (-90, -np.pi / 2), (0, 0), (45, -np.pi / 4), (-30, np.pi / 6)]
+)
 def test_degrees_counter_clockwise_become_le90(tmp_path, degrees, theta):
     data = pa.PCSDataset(write(tmp_path, document(annotations=annotation(bbox=[10, 8, 6, 2, degrees]))))
     assert float(data[0][1]["boxes"][0, 4]) == pytest.approx(theta, abs=1e-6)
@@ -92,8 +94,8 @@ def test_sample_outlines_lie_on_pixels_that_differ_from_their_surroundings():
             gradient = np.hypot(*np.gradient(grey))
             for outline in target["polygons"]:
                 p = outline.numpy()
-                along = np.concatenate([p + t * (np.roll(p, -1, 0) - p) for t in np.linspace(0, 1, 8)]) + [dx, dy]
-                x, y = np.clip(along.astype(int), 0, 383).T
+                along = np.concatenate([p + t * (np.roll(p, -1, 0) - p) for t in np.linspace(0, 1, 8)])
+                x, y = np.clip((along + np.array([dx, dy])).astype(int), 0, 383).T
                 total += gradient[y, x].mean()
         return total
 

@@ -26,9 +26,14 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
     expected = pa.OutputError if isinstance(error, OSError) else type(error)
-    with pytest.raises(expected), written(path) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def fail():
+        with written(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(expected):
+        fail()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 

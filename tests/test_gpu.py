@@ -47,7 +47,9 @@ def test_every_step_agrees(size):
 
 def test_random_integers_are_bit_equal():
     keys = torch.from_numpy(np.random.default_rng(0).integers(0, 2**32, (9, 2)))
-    assert torch.equal(pa.rng.halves(keys.cuda(), pa.rng.LANE_PIXEL, 10007).cpu(), pa.rng.halves(keys, pa.rng.LANE_PIXEL, 10007))
+    assert torch.equal(
+        pa.rng.halves(keys.cuda(), pa.rng.LANE_PIXEL, 10007).cpu(), pa.rng.halves(keys, pa.rng.LANE_PIXEL, 10007)
+    )
 
 
 def test_apply_does_not_synchronise(sample):

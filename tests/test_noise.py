@@ -148,7 +148,11 @@ def test_a_layer_step_is_blend_of_noise_layers_of_its_plan(kind, equalize_layer,
 
 def test_blend_is_the_formula():
     g = torch.Generator().manual_seed(0)
-    image, layer, weight = torch.rand(2, 3, 9, 11, generator=g), torch.rand(2, 1, 9, 11, generator=g), torch.rand(9, 11, generator=g)
+    image, layer, weight = (
+        torch.rand(2, 3, 9, 11, generator=g),
+        torch.rand(2, 1, 9, 11, generator=g),
+        torch.rand(9, 11, generator=g),
+    )
     sigma = image.double().flatten(1).std(1, unbiased=False).view(-1, 1, 1, 1)
     w = 3 * sigma * weight.double() * 2 ** (1 - 2 * layer.double())
     want = (image.double() + w * layer.double()) / (1 + w)

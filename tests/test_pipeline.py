@@ -91,7 +91,7 @@ def test_the_two_contrasts_draw_different_factors():
 def test_apply_is_pure_and_replays(height, width, seed, dtype):
     images = (random_images(2, height, width) * (255 if dtype == torch.uint8 else 1)).to(dtype)
     targets = random_targets([3, 2], height, width)
-    kept, kept_targets = images.clone(), [{k: v for k, v in t.items()} for t in targets]
+    kept, kept_targets = images.clone(), [dict(t) for t in targets]
     pipeline = everything(seed)
     plan = pipeline.draw(images.shape, targets)
     first, second = pipeline.apply(images, targets, plan), pipeline.apply(images, targets, plan)
@@ -316,6 +316,20 @@ def test_it_is_a_module_like_any_other():
     want = pipeline(images)
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), pipeline).to("cpu").half().eval()
     assert torch.equal(model[1](images), want)
+    seen = []
+    model.apply(lambda module: seen.append(type(module).__name__))
+    assert {"Sequential", "Pipeline", "Blur"} <= set(seen)
+    with pytest.raises(pa.InputError, match="apply needs the plan"):
+        pipeline.apply(images, None)
     assert not list(pipeline.parameters())
     assert not pipeline.state_dict()
     assert "sigma=(0.01, 0.06)" in repr(pipeline)
+
+
+def test_the_published_variant_differs_only_in_its_arguments(sample):
+    ours, published = pa.default_pipeline(seed=2), pa.default_pipeline(seed=2, published=True)
+    assert [type(s) for s in ours.steps] == [type(s) for s in published.steps]
+    images, targets, index = (v[:3] for v in sample)
+    a, b = ours(images, targets, index=index)[0], published(images, targets, index=index)[0]
+    assert not torch.equal(a, b)
+    assert float((a - b).abs().mean()) < 0.15

@@ -163,7 +163,9 @@ def test_highlights_paint_later_over_earlier_and_twice_where_copies_overlap():
 
 def test_the_mirrored_highlight_goes_the_other_way():
     targets = random_targets([30], 50, 50)
-    ours, published = (pa.Highlight(fill=1, mirrored=m).draw((1, 1, 50, 50), targets).steps[0]["objects"] for m in (False, True))
+    ours, published = (
+        pa.Highlight(fill=1, mirrored=m).draw((1, 1, 50, 50), targets).steps[0]["objects"] for m in (False, True)
+    )
     assert np.allclose(ours["dx"], -published["dx"])
     assert np.allclose(ours["dy"], published["dy"])
 

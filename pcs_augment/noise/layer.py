@@ -102,7 +102,7 @@ class LayerSums:
             return self._counted(a, b)
         index = (self.short_rows[a:b, :, None] + self.short_columns[a:b, None, :]).flatten(1)
         out = _look_up(self.wave_tables[a:b], index)
-        for i in np.flatnonzero(special):
+        for i in np.flatnonzero(special).tolist():
             out[i] = self._counted(a + i, a + i + 1)[0]
         return out
 
@@ -123,7 +123,7 @@ class LayerSums:
             if len(plain):
                 tables = (self.wave_tables, self.short_rows, self.short_columns)
                 fast.add_waves(part, *(v.numpy()[plain] for v in tables))
-            for t in np.flatnonzero(self.resonant[a:b]) + a:
+            for t in (np.flatnonzero(self.resonant[a:b]) + a).tolist():
                 part += self._counted(t, t + 1)[0].numpy()
         counts = np.array([middle - first, last - middle])
         fast.blend(image, sums, counts, RANKS, equal, np.float32(c))

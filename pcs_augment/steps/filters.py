@@ -105,9 +105,7 @@ def _row_extremes(images: Tensor, sample: Tensor, spans: raster.Spans, widest: i
     return lowest.masked_fill_(empty, 255), highest.masked_fill_(empty, 0)
 
 
-def _range_query(
-    grey: Tensor, start: Tensor, end: Tensor, widest: int, extreme: Callable[..., Tensor]
-) -> Tensor:
+def _range_query(grey: Tensor, start: Tensor, end: Tensor, widest: int, extreme: Callable[..., Tensor]) -> Tensor:
     """The extreme of flat pixels start .. end - 1, for intervals of 1 .. widest px.
 
     Level j of a table holds the extremes of the 2^j pixels that start at each place; n pixels are the union of two windows of

@@ -48,9 +48,7 @@ class Brightness(_Tone):
     _formula = staticmethod(scale)
     _twin = "scale"
 
-    def __init__(
-        self, p: float = 1.0, base: float = 2.0, exponent: tuple[float, float] = (-1.0, 1.0), seed: int = 0
-    ) -> None:
+    def __init__(self, p: float = 1.0, base: float = 2.0, exponent: tuple[float, float] = (-1.0, 1.0), seed: int = 0) -> None:
         super().__init__(p, base, exponent, seed)
 
 
@@ -60,7 +58,5 @@ class Contrast(_Tone):
     _formula = staticmethod(stretch)
     _twin = "stretch"
 
-    def __init__(
-        self, p: float = 1.0, base: float = 1.5, exponent: tuple[float, float] = (0.0, 1.0), seed: int = 0
-    ) -> None:
+    def __init__(self, p: float = 1.0, base: float = 1.5, exponent: tuple[float, float] = (0.0, 1.0), seed: int = 0) -> None:
         super().__init__(p, base, exponent, seed)
