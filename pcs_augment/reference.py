@@ -1,8 +1,8 @@
 """The oracle: the pipeline for one image at a time, as plainly as the formulas, to test and to time the library against.
 
 ``apply`` follows a one-sample Plan in float64 NumPy: own random streams, exact equalisation, brute-force distances. Its step
-functions take (C, H, W) images in [0, 1], the step with its settings, and the plan's tables. ``published`` draws its own numbers
-and works as the published code does: 8-bit steps in OpenCV, Perlin noise point by point. Neither uses the rest of the package.
+functions take (C, H, W) images in [0, 1], the step with its settings, and the plan's tables for it. ``published`` draws its own
+numbers and works as the published code does: 8-bit steps in OpenCV, Perlin noise point by point.
 
 Needs pip install 'pcs-augment[reference]'; ``published`` also needs 'pcs-augment[noise]'.
 """
@@ -10,6 +10,7 @@ Needs pip install 'pcs-augment[reference]'; ``published`` also needs 'pcs-augmen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise, repeat
 from typing import Any
 
 import cv2
@@ -41,10 +42,17 @@ def apply(image: ArrayLike, target: Target | None, plan: Plan, pipeline: Augment
     if x.ndim not in (2, 3):
         raise InputError(f"image must be (H, W) or (C, H, W), got shape {x.shape}")
     x = x.reshape(-1, *x.shape[-2:])
-    out = None if target is None else _float64(target) | {"keep": np.ones(len(target["boxes"]), bool)}
+    out = None if target is None else _float64(target)
     for step, name, tables in zip(pipeline.sequence(), plan.names, plan.steps):
-        x, out = STEPS[name](x, out, step, tables)
-    return x.reshape(given.shape), out
+        if name in FILTERS:
+            if out is not None:
+                out["keep"] &= FILTERS[name](x, out, step)
+        elif len(next(iter(tables.values()))["sample"]):
+            if name in MOVES:
+                x, out = MOVES[name](x, out, int(tables["images"]["kind"][0]))
+            else:
+                x = PIXELS[name](x, out, step, tables)
+    return x if given.ndim == 3 else x[0], out
 
 
 # --- random streams -----------------------------------------------------------------------------------------------------
@@ -124,7 +132,7 @@ def equalize_8bit(texture: Array) -> Array:
 def noise_layer(textures: Sequence[Array], equalize_layer: bool = True, bins: int | None = None) -> Array:
     """L = 1/N sum of H[N_i] (Eq. 10), equalised itself as the published code does."""
     h = equalize_8bit if bins else equalize
-    mean = sum(h(t) for t in textures) / len(textures)
+    mean = np.mean([h(t) for t in textures], 0)
     return h(mean) if equalize_layer else mean
 
 
@@ -137,9 +145,10 @@ def blend(image: Array, layer: Array, weight_layer: Array, c: float = 5.0) -> Ar
 # --- shapes -------------------------------------------------------------------------------------------------------------
 
 
-def centres(height: int, width: int) -> tuple[Array, Array]:
-    """x (1, W) and y (H, 1) of the pixels' centres."""
-    return np.arange(width)[None] + 0.5, np.arange(height)[:, None] + 0.5
+def centres(shape: Sequence[int], window: tuple[slice, slice] = (slice(None), slice(None))) -> tuple[Array, Array]:
+    """x (1, w) and y (h, 1) of the centres of the pixels in a window of an image (..., H, W)."""
+    x, y = (np.arange(n, dtype=np.float64) + 0.5 for n in shape[:-3:-1])
+    return x[None, window[1]], y[window[0], None]
 
 
 def inside(outline: Array, x: Array, y: Array) -> NDArray[np.bool_]:
@@ -154,7 +163,7 @@ def inside(outline: Array, x: Array, y: Array) -> NDArray[np.bool_]:
 def distance(line: Array, x: Array, y: Array) -> Array:
     """Distance in px of (x, y) from the segments between successive points."""
     best = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf)
-    for (ax, ay), (bx, by) in zip(line[:-1], line[1:]):
+    for (ax, ay), (bx, by) in pairwise(line):
         dx, dy = bx - ax, by - ay
         t = np.clip(((x - ax) * dx + (y - ay) * dy) / max(dx * dx + dy * dy, 1e-12), 0, 1)
         best = np.minimum(best, np.hypot(x - ax - t * dx, y - ay - t * dy))
@@ -166,10 +175,11 @@ def near(outline: Array, radius: float, x: Array, y: Array) -> NDArray[np.bool_]
     return distance(np.concatenate((outline, outline[:1])), x, y) <= radius
 
 
-def around(points: Array, margin: float, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the pixels up to ``margin`` px around some points; only to save time."""
-    (x0, y0), (x1, y1) = np.floor(points.min(0) - margin), np.ceil(points.max(0) + margin)
-    return slice(int(max(y0, 0)), int(np.clip(y1, 0, height))), slice(int(max(x0, 0)), int(np.clip(x1, 0, width)))
+def around(points: Array, margin: float, shape: Sequence[int]) -> tuple[slice, slice]:
+    """Rows and columns of the pixels up to ``margin`` px around some points; a window only saves time."""
+    size = np.array(shape[:-3:-1])
+    low, high = np.clip((np.floor(points.min(0) - margin), np.ceil(points.max(0) + margin)), 0, size).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def gaussian(image: Array, kernel: int, sigma: float | None) -> Array:
@@ -188,9 +198,10 @@ def outline_of(target: Target, i: int) -> Array:
 
 
 def _float64(target: Target) -> Target:
-    out = target | {"boxes": np.array(target["boxes"], dtype=np.float64).reshape(-1, 5)}
+    boxes = np.asarray(target["boxes"], dtype=np.float64).reshape(-1, 5)
+    out = target | {"boxes": boxes, "keep": np.ones(len(boxes), bool)}
     if target.get("polygons") is not None:
-        out["polygons"] = [np.array(p, dtype=np.float64) for p in target["polygons"]]
+        out["polygons"] = [np.asarray(p, dtype=np.float64) for p in target["polygons"]]
     return out
 
 
@@ -214,107 +225,90 @@ def mirror(target: Target | None, axis: int, size: int) -> Target | None:
     return _moved(target, lambda p: np.where(np.arange(2) == axis, size - p, p), lambda t: -t)
 
 
-# --- the steps (Table S1), fed with the plan ----------------------------------------------------------------------------
-
-Done = tuple[Array, Target | None]
+# --- the steps (Table S1), fed with the plan; called only where the plan touches the image ------------------------------
 
 
-def min_edge(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
-    if target is not None:
-        target["keep"] &= target["boxes"][:, 2:4].min(1, initial=np.inf) >= step.min_edge
-    return x, target
+def min_edge(x: Array, target: Target, step: Any) -> NDArray[np.bool_]:
+    return target["boxes"][:, 2:4].min(1, initial=np.inf) >= step.min_edge
 
 
-def highlight(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
+def highlight(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
     """Row 1. Kinds: 0 filled, 1 filled and a second offset where a displaced copy overlaps, 2 outline only."""
-    height, width = x.shape[1:]
-    t = tables["objects"]
-    if target is None or not len(t["object"]):
-        return x, target
-    offsets = np.zeros((height, width))
+    t, offsets = tables["objects"], np.zeros(x.shape[1:])
     for n, i in enumerate(t["object"]):
-        points, reach = outline_of(target, i), t["width"][n] / 2 if t["kind"][n] == 2 else 0.5
-        here = around(points, 2 + reach, height, width)
-        px, py = centres(height, width)[0][:, here[1]], centres(height, width)[1][here[0]]
-        view, fill = offsets[here], inside(points, px, py)
-        view[near(points, reach, px, py) | (fill & (t["kind"][n] != 2))] = t["offset"][n]
+        assert target is not None
+        points, filled = outline_of(target, i), t["kind"][n] < 2
+        reach = 0.5 if filled else t["width"][n] / 2
+        here = around(points, reach + 1, x.shape)
+        px, py = centres(x.shape, here)
+        body = inside(points, px, py)
+        offsets[here][near(points, reach, px, py) | (body & filled)] = t["offset"][n]
         if t["kind"][n] == 1:
-            view[fill & inside(points + (t["dx"][n], t["dy"][n]), px, py)] = t["other"][n]
-    return np.clip(x + gaussian(offsets[None], int(tables["images"]["kernel"][0]), step.sigma), 0, 1), target
+            offsets[here][body & inside(points + np.array([t["dx"][n], t["dy"][n]]), px, py)] = t["other"][n]
+    return np.clip(x + gaussian(offsets[None], int(tables["images"]["kernel"][0]), step.sigma), 0, 1)
 
 
-def splines(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
+def spline(knots: ArrayLike, angle: float, height: int, width: int) -> Array:
+    """(100, 2) points, px, of a not-a-knot cubic through equally spaced knots, turned by ``angle`` about the image centre."""
+    y = np.asarray(knots, dtype=np.float64)
+    along = np.linspace(-0.5, 0.5, 100)
+    curve = np.stack((along * width, CubicSpline(np.linspace(-0.5, 0.5, len(y)), y)(along) - height / 2), -1)
+    c, s = np.cos(angle), np.sin(angle)
+    return curve @ np.array([[c, s], [-s, c]]) + (width / 2, height / 2)
+
+
+def splines(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
     """Row 2. Coverage of a pixel at distance d from a line w px wide: w/2 + 1/2 - d, at most min(w, 1)."""
-    height, width = x.shape[1:]
-    t = tables["curves"]
-    offsets = np.zeros((height, width))
+    t, offsets = tables["curves"], np.zeros(x.shape[1:])
     for n, knots in enumerate(t["knots"]):
-        heights = [t[f"height{i}"][n] for i in range(knots)]
-        along = np.linspace(-0.5, 0.5, 100)
-        curve = np.stack((along * width, CubicSpline(np.linspace(-0.5, 0.5, knots), heights)(along) - height / 2), -1)
-        c, s = np.cos(t["angle"][n]), np.sin(t["angle"][n])
-        curve = curve @ np.array([[c, s], [-s, c]]) + (width / 2, height / 2)
-        w, away = t["width"][n], np.full((height, width), np.inf)
-        for part in zip(curve[:-1], curve[1:]):
-            here = around(np.array(part), w + 2, height, width)
-            px, py = centres(height, width)[0][:, here[1]], centres(height, width)[1][here[0]]
-            away[here] = np.minimum(away[here], distance(np.array(part), px, py))
+        curve = spline([t[f"height{i}"][n] for i in range(knots)], t["angle"][n], *x.shape[1:])
+        w, away = t["width"][n], np.full(offsets.shape, np.inf)
+        for a, b in pairwise(curve):
+            here = around(np.stack((a, b)), w + 1, x.shape)
+            away[here] = np.minimum(away[here], distance(np.stack((a, b)), *centres(x.shape, here)))
         cover = np.clip(w / 2 + 0.5 - away, 0, min(w, 1))
         offsets = offsets * (1 - cover) + cover * t["offset"][n]
-    return np.clip(x + offsets, 0, 1) if len(t["knots"]) else x, target
+    return np.clip(x + offsets, 0, 1)
 
 
-def displace(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
+def displace(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
     """Row 3: all rows, then all columns; or column i, row i in turn, as published."""
-    t, (height, width) = tables["images"], x.shape[1:]
-    if not len(t["sample"]):
-        return x, target
-    draw = numbers(t, 0, DISPLACE, height + width)
-    shift = draw * (2 * step.reach + 1) // 65536 - step.reach
-    rows, columns = shift[:height], shift[height:]
+    height, width = x.shape[1:]
+    shift = numbers(tables["images"], 0, DISPLACE, height + width) * (2 * step.reach + 1) // 65536 - step.reach
+    rows, columns = [("row", i) for i in range(height)], [("column", i) for i in range(width)]
+    order = [pair for both in zip(columns, rows) for pair in both] if step.alternate else rows + columns
     x = x.copy()
-    order = [("row", i) for i in range(height)] + [("column", i) for i in range(width)]
-    if step.alternate:
-        order = [(kind, i) for i in range(width) for kind in ("column", "row")]
     for kind, i in order:
         if kind == "row":
-            x[:, i] = np.roll(x[:, i], rows[i], -1)
+            x[:, i] = np.roll(x[:, i], shift[i], -1)
         else:
-            x[:, :, i] = np.roll(x[:, :, i], columns[i], -1)
-    return x, target
+            x[:, :, i] = np.roll(x[:, :, i], shift[height + i], -1)
+    return x
 
 
-def gaussian_noise(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
+def gaussian_noise(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
     t = tables["images"]
-    if len(t["sample"]):
-        x = np.clip(x + t["sigma"][0] * normals(numbers(t, 0, PIXEL, x.size)).reshape(x.shape), 0, 1)
-    return x, target
+    return np.clip(x + t["sigma"][0] * normals(numbers(t, 0, PIXEL, x.size)).reshape(x.shape), 0, 1)
 
 
-def impulse_noise(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
+def impulse_noise(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
     t = tables["images"]
-    if len(t["sample"]):
-        draw = numbers(t, 0, PIXEL, x[0].size).reshape(x.shape[1:])
-        x = np.where(draw < np.rint(t["white"][0] * 65536), 1.0, x)
-        x = np.where(draw >= 65536 - np.rint(t["black"][0] * 65536), 0.0, x)
-    return x, target
+    draw = numbers(t, 0, PIXEL, x[0].size).reshape(x.shape[1:])
+    x = np.where(draw < np.rint(t["white"][0] * 65536), 1.0, x)
+    return np.where(draw >= 65536 - np.rint(t["black"][0] * 65536), 0.0, x)
 
 
-def brightness(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
-    factor = tables["images"]["factor"]
-    return (np.clip(x * factor[0], 0, 1) if len(factor) else x), target
+def brightness(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+    return np.clip(x * tables["images"]["factor"][0], 0, 1)
 
 
-def contrast(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
-    factor = tables["images"]["factor"]
-    return (np.clip(x.mean() + (x - x.mean()) * factor[0], 0, 1) if len(factor) else x), target
+def contrast(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+    return np.clip(x.mean() + (x - x.mean()) * tables["images"]["factor"][0], 0, 1)
 
 
-def layers(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
+def layers(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
     """Rows 8 and 9: two layers of one kind, blended with the image."""
     t, (height, width) = tables["textures"], x.shape[1:]
-    if not len(t["sample"]):
-        return x, target
 
     def texture(n: int) -> Array:
         k, first, second = t["scale"][n], t["first"][n], t["second"][n]
@@ -322,52 +316,50 @@ def layers(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
             return interference(k, first, second, height, width)
         return perlin(k, first, second, height, width, lambda count: numbers(t, n, LATTICE, count, int(t["item"][n])))
 
-    layer, weight = (
-        noise_layer([texture(n) for n in np.flatnonzero(t["layer"] == i)], step.equalize_layer, step.bins) for i in (0, 1)
-    )
-    return blend(x, layer, weight, step.c), target
+    def layer(i: int) -> Array:
+        return noise_layer([texture(n) for n in np.flatnonzero(t["layer"] == i).tolist()], step.equalize_layer, step.bins)
+
+    return blend(x, layer(0), layer(1), step.c)
 
 
-def overlay(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
-    t = {k: v[0] for k, v in tables["images"].items() if len(v)}
-    if not t:
-        return x, target
-    px, py = centres(*x.shape[1:])
+def overlay(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+    t = {k: v[0] for k, v in tables["images"].items()}
+    px, py = centres(x.shape)
     if t["round"]:
         visible = (px - t["x"]) ** 2 + (py - t["y"]) ** 2 <= t["radius"] ** 2
     else:
         visible = (px > t["left"]) & (px < t["right"]) & (py > t["top"]) & (py < t["bottom"])
-    return np.clip(x * gaussian(visible[None].astype(np.float64), int(t["kernel"]), step.sigma), 0, 1), target
+    return np.clip(x * gaussian(visible[None].astype(np.float64), int(t["kernel"]), step.sigma), 0, 1)
 
 
-def blur(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
-    kernel = tables["images"]["kernel"]
-    return (gaussian(x, int(kernel[0]), step.sigma) if len(kernel) else x), target
+def blur(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+    return gaussian(x, int(tables["images"]["kernel"][0]), step.sigma)
 
 
-def rotate90(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
-    for _ in range(int(tables["images"]["kind"].sum())):
+def rotate90(x: Array, target: Target | None, turns: int) -> tuple[Array, Target | None]:
+    for _ in range(turns):
         x, target = np.rot90(x, 1, (1, 2)), quarter_turn(target, x.shape[2])
     return x, target
 
 
-def flip(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
-    kind = int(tables["images"]["kind"].sum())  # 0, 1 horizontal, 2 vertical
+def flip(x: Array, target: Target | None, kind: int) -> tuple[Array, Target | None]:
+    """1 is horizontal, 2 vertical."""
     return (np.flip(x, 3 - kind), mirror(target, kind - 1, x.shape[3 - kind])) if kind else (x, target)
 
 
-def keep_detectable(x: Array, target: Target | None, step: Any, tables: Tables) -> Done:
-    for i in range(0 if target is None else len(target["boxes"])):
+def keep_detectable(x: Array, target: Target, step: Any) -> NDArray[np.bool_]:
+    """Whether 8-bit grey values near each outline span more than the threshold."""
+    keep = np.zeros(len(target["boxes"]), bool)
+    for i in range(len(keep)):
         points = outline_of(target, i)
-        here = around(points, step.dilation + 1, *x.shape[1:])
-        px, py = centres(*x.shape[1:])[0][:, here[1]], centres(*x.shape[1:])[1][here[0]]
+        here = around(points, step.dilation + 1, x.shape)
+        px, py = centres(x.shape, here)
         grey = np.rint(x[:, *here] * 255)[:, inside(points, px, py) | near(points, step.dilation, px, py)]
-        target["keep"][i] &= grey.size > 0 and np.ptp(grey) > step.threshold
-    return x, target
+        keep[i] = grey.size > 0 and np.ptp(grey) > step.threshold
+    return keep
 
 
-STEPS: dict[str, Callable[[Array, Target | None, Any, Tables], Done]] = {
-    "MinEdge": min_edge,
+PIXELS: dict[str, Callable[[Array, Target | None, Any, Tables], Array]] = {
     "Highlight": highlight,
     "Splines": splines,
     "Displace": displace,
@@ -379,7 +371,133 @@ STEPS: dict[str, Callable[[Array, Target | None, Any, Tables], Done]] = {
     "PerlinLayer": layers,
     "Overlay": overlay,
     "Blur": blur,
-    "Rotate90": rotate90,
-    "Flip": flip,
-    "KeepDetectable": keep_detectable,
 }
+MOVES = {"Rotate90": rotate90, "Flip": flip}
+FILTERS = {"MinEdge": min_edge, "KeepDetectable": keep_detectable}
+
+
+# --- as the published code works ----------------------------------------------------------------------------------------
+
+
+def published(image: ArrayLike, target: Target | None, rng: np.random.Generator) -> tuple[Array, Target | None]:
+    """The default pipeline for one (H, W) image in [0, 1] with its own random numbers, 8-bit where the published code is.
+
+    Gaussians always have sigma 2; two bands where it darkens rows twice; Perlin noise from the noise package.
+    Returns the image and the target with ``keep (N,)``. Raises PcsError where the noise package is missing.
+    """
+    x = np.array(image, dtype=np.float64)
+    if x.ndim != 2:
+        raise InputError(f"image must be (H, W), got shape {x.shape}")
+    (height, width), out = x.shape, None if target is None else _float64(target)
+    if rng.random() < 0.5 and out is not None:
+        x = np.clip(x + _published_highlights(out, x.shape, rng), 0, 1)
+    if rng.random() < 0.2:
+        x = np.clip(x + _published_splines(height, width, rng), 0, 1)
+    if rng.random() < 0.05:
+        for i in range(max(height, width)):
+            if i < width:
+                x[:, i] = np.roll(x[:, i], rng.integers(-1, 2))
+            if i < height:
+                x[i] = np.roll(x[i], rng.integers(-1, 2))
+    if rng.random() < 0.4:
+        x = np.clip(x + rng.normal(0, rng.uniform(0.01, 0.06), x.shape), 0, 1)
+    if rng.random() < 0.2:
+        draw, white, black = rng.random(x.shape), *rng.uniform(0, 0.05, 2)
+        x[draw < white], x[draw > 1 - black] = 1, 0
+    x = _scaled(x, 2 ** rng.uniform(-1, 1), 0)
+    x = _scaled(x, 1.5 ** rng.uniform(), x.mean())
+    for texture in (_published_wave, _published_perlin):
+        if rng.random() < 0.4:
+            layer, weight = (
+                noise_layer([texture(height, width, rng) for _ in range(rng.integers(1, 11))], bins=256) for _ in range(2)
+            )
+            x = blend(x, layer, weight)
+    x = _scaled(x, 1.5 ** rng.uniform(), x.mean())
+    if rng.random() < 0.2:
+        x = np.clip(x + _published_overlay(height, width, rng) - 1, 0, 1)
+    if rng.random() < 0.7:
+        x = cv2.GaussianBlur(_grey(x), (int(rng.choice((3, 5, 7, 9))),) * 2, 2) / 255
+    turns = rng.integers(4) if height == width else 2 * rng.integers(2)
+    stack, out = flip(*rotate90(x[None], out, int(turns)), int(rng.integers(3)))
+    grey = _grey(stack[0])
+    for i in range(0 if out is None else len(out["boxes"])):
+        mask = np.zeros(grey.shape, np.uint8)
+        points = [np.rint(outline_of(out, i)).astype(np.int32)]  # type: ignore[arg-type]
+        cv2.polylines(cv2.fillPoly(mask, points, 1), points, True, 1, 4)
+        out["keep"][i] = mask.any() and np.ptp(grey[mask > 0]) > 0  # type: ignore[index]
+    return stack[0], out
+
+
+def _grey(x: Array) -> NDArray[np.uint8]:
+    return np.rint(255 * x).astype(np.uint8)
+
+
+def _scaled(x: Array, factor: float, about: float) -> Array:
+    """Brightness and contrast in 8 bits."""
+    grey = _grey(x)
+    return cv2.addWeighted(grey, factor, grey, 0, 255 * (1 - factor) * about) / 255
+
+
+def _published_wave(height: int, width: int, rng: np.random.Generator) -> Array:
+    turn, phase = rng.random(2)
+    return interference(_published_scale(height, width, rng), turn, phase, height, width)
+
+
+def _published_scale(height: int, width: int, rng: np.random.Generator) -> float:
+    """k log-uniform in [4, diagonal]."""
+    return 4 * max(1.0, np.hypot(height, width) / 4) ** rng.random()
+
+
+def _published_perlin(height: int, width: int, rng: np.random.Generator) -> Array:
+    """A slice of 3-D noise that starts on a lattice point; the package computes one point per call."""
+    try:
+        from noise import pnoise3
+    except ImportError as e:
+        raise PcsError("the published pipeline needs the noise package (it is compiled): pip install noise") from e
+    k, (first, second, z) = _published_scale(height, width, rng), rng.integers(0, 256, 3)
+    x, y = (np.arange(n) / k + start for n, start in ((width, first), (height, second)))
+    every = map(pnoise3, np.tile(x, height).tolist(), np.repeat(y, width).tolist(), repeat(float(z)))
+    return np.fromiter(every, np.float64, height * width).reshape(height, width)
+
+
+def _published_highlights(target: Target, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    offsets = np.full(shape, 128, np.uint8)
+    for i, (*_, h, theta) in enumerate(target["boxes"]):
+        points = np.rint(outline_of(target, i)).astype(np.int32)
+        if rng.random() < 0.2:
+            cv2.fillPoly(offsets, [points], int(rng.integers(90, 166)))
+            if rng.random() < 0.5:
+                # the published direction is mirrored
+                move = rng.choice((1, -1)) * h / 2 * np.array([np.sin(theta), np.cos(theta)])
+                masks = [np.zeros(shape, np.uint8) for _ in range(2)]
+                for mask, shift in zip(masks, (0, move.astype(np.int32))):
+                    cv2.fillPoly(mask, [points + shift], 1)
+                offsets[(masks[0] & masks[1]) > 0] = rng.integers(90, 166)
+        elif rng.random() < 0.2:
+            cv2.polylines(offsets, [points], True, int(rng.integers(90, 166)), int(rng.integers(1, 3)))
+    return cv2.GaussianBlur(offsets, (int(rng.choice((3, 5))),) * 2, 2) / 255 - 0.5
+
+
+def _published_splines(height: int, width: int, rng: np.random.Generator) -> Array:
+    """Drawn at twice the size, 1 to 3 px wide."""
+    offsets = np.full((2 * height, 2 * width), 128, np.uint8)
+    for _ in range(rng.integers(1, 11)):
+        curve = spline(rng.uniform(0, 2 * height, rng.integers(2, 5)), rng.uniform(0, 2 * np.pi), 2 * height, 2 * width)
+        points, grey, wide = np.rint(curve).astype(np.int32), int(rng.integers(256)), int(rng.integers(1, 4))
+        cv2.polylines(offsets, [points], False, grey, wide, cv2.LINE_AA)
+    return np.asarray(cv2.resize(offsets, (width, height), interpolation=cv2.INTER_AREA) / 127.5 - 1, np.float64)
+
+
+def _published_overlay(height: int, width: int, rng: np.random.Generator) -> Array:
+    visible = np.full((height, width), 255, np.uint8)
+    right, bottom = rng.integers(0, 2, 2)
+    if rng.random() < 0.5:
+        size, (dx, dy) = np.hypot(height, width) / np.sqrt(2), rng.uniform(-0.1, 0.1, 2)
+        centre = round((right + dx) * width), round((bottom + dy) * height)
+        visible[:] = 0
+        cv2.circle(visible, centre, round(size * rng.uniform(1.14, 1.34)), 255, cv2.FILLED)
+    else:
+        across, down = rng.integers(0, 32, 2)
+        visible[slice(height - down, None) if bottom else slice(down)] = 0
+        visible[:, slice(width - across, None) if right else slice(across)] = 0
+    return cv2.GaussianBlur(visible, (int(2 * rng.integers(16) + 1),) * 2, 2) / 255

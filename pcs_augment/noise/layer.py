@@ -97,18 +97,20 @@ class LayerSums:
         return _look_up(_rank_table(histogram(index, _BINS), value.shape[1]), index)
 
     def _interference(self, a: int, b: int) -> Tensor:
-        special = self.resonant[a:b]
-        if special.all():
-            return self._counted(a, b)
+        counted = np.flatnonzero(self.resonant[a:b])
+        if len(counted) == b - a:
+            return self._counted(self.rows[a:b], self.columns[a:b])
         index = (self.short_rows[a:b, :, None] + self.short_columns[a:b, None, :]).flatten(1)
         out = _look_up(self.wave_tables[a:b], index)
-        for i in np.flatnonzero(special).tolist():
-            out[i] = self._counted(a + i, a + i + 1)[0]
+        if len(counted):
+            place = torch.from_numpy(counted).to(self.device, non_blocking=True)
+            out.index_copy_(0, place, self._counted(self.rows[a:b][place], self.columns[a:b][place]))
         return out
 
-    def _counted(self, a: int, b: int) -> Tensor:
+    @staticmethod
+    def _counted(rows: Tensor, columns: Tensor) -> Tensor:
         """Waves that the pixel grid shapes: rank the distances themselves, by counting."""
-        rank = equalize(distances(self.rows[a:b], self.columns[a:b]).neg_()).flatten(1)
+        rank = equalize(distances(rows, columns).neg_()).flatten(1)
         return rank.mul_(RANKS).round_().to(torch.int32)
 
     def blend_on_cpu(self, fast: ModuleType, image: NDArray, first: int, last: int, middle: int, c: float, equal: bool) -> None:
@@ -124,7 +126,7 @@ class LayerSums:
                 tables = (self.wave_tables, self.short_rows, self.short_columns)
                 fast.add_waves(part, *(v.numpy()[plain] for v in tables))
             for t in (np.flatnonzero(self.resonant[a:b]) + a).tolist():
-                part += self._counted(t, t + 1)[0].numpy()
+                part += self._counted(self.rows[t : t + 1], self.columns[t : t + 1])[0].numpy()
         counts = np.array([middle - first, last - middle])
         fast.blend(image, sums, counts, RANKS, equal, np.float32(c))
 
