@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import InputError
+from .kernels import cpu_kernels
 
 MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 # lanes separate the uses of one stream
-LANE_SAMPLE, LANE_OBJECT, LANE_PIXEL, LANE_LATTICE, LANE_DISPLACE = range(5)
+LANE_SAMPLE, LANE_OBJECT, LANE_PIXEL, LANE_LATTICE, LANE_DISPLACE, LANE_PAINT = range(6)
 
 Words = NDArray[np.uint64]
 
@@ -39,6 +40,15 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any, A
         k0 = (k0 + _W0) & MASK
         k1 = (k1 + _W1) & MASK
     return c0, c1, c2, c3
+
+
+def host_philox(c0: Any, c1: Any, c2: int, k0: Any, k1: Any) -> Words:
+    """(..., 4) words of the counters (c0, c1, c2, 0) on the host, broadcasting."""
+    fast = cpu_kernels(torch.device("cpu"))
+    if fast is None:
+        return np.stack(philox(c0, c1, np.uint64(c2), np.uint64(0), k0, k1), -1)
+    n, item, key0, key1 = np.broadcast_arrays(c0, c1, k0, k1)
+    return fast.philox(*(v.ravel() for v in (n, item, key0, key1)), np.uint64(c2)).reshape(*n.shape, 4)
 
 
 def _u64(values: Any) -> Words:
@@ -67,15 +77,8 @@ class Stream(NamedTuple):
         """(M, count) words for M (sample, item) pairs, e.g. the objects of a batch."""
         calls = np.arange(-(-count // 4), dtype=np.uint64)
         key = self.keys[sample]
-        out = philox(
-            np.broadcast_to(calls, (len(sample), len(calls))),
-            _u64(item)[:, None],
-            np.uint64(lane),
-            np.uint64(0),
-            key[:, :1],
-            key[:, 1:],
-        )
-        return np.stack(out, -1).reshape(len(sample), 4 * len(calls))[:, :count]
+        out = host_philox(calls, _u64(item)[:, None], lane, key[:, :1], key[:, 1:])
+        return out.reshape(len(sample), 4 * len(calls))[:, :count]
 
 
 def scale_uniform(words: Words, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
@@ -110,8 +113,7 @@ def open_streams(seed: int, epoch: int, index: NDArray[np.int64], words: Sequenc
     step_of = np.repeat(np.arange(steps), calls)
     call = np.concatenate([np.arange(n, dtype=np.uint64) for n in calls]) if steps else np.zeros(0, np.uint64)
     call_key = keys[step_of]  # (calls, B, 2)
-    drawn = philox(call[:, None], np.uint64(0), np.uint64(LANE_SAMPLE), np.uint64(0), call_key[..., 0], call_key[..., 1])
-    block = np.stack(drawn, -1)  # (calls, B, 4)
+    block = host_philox(call[:, None], np.uint64(0), LANE_SAMPLE, call_key[..., 0], call_key[..., 1])  # (calls, B, 4)
     out, first = [], 0
     for s, n in enumerate(calls):
         mine = block[first : first + n].transpose(1, 0, 2).reshape(batch, 4 * n)

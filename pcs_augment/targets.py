@@ -57,7 +57,9 @@ class Instances:
         mine = matrix[self.sample]
         boxes = bx.move_boxes(self.boxes, mine)
         per_image = np.bincount(self.sample, self.corners, self.images).astype(np.int64)
-        return replace(self, boxes=boxes, points=bx.move_points(self.points, np.repeat(matrix, per_image, 0)))
+        entries = [[np.repeat(matrix[:, i, j], per_image) for j in range(3)] for i in range(2)]
+        x, y = self.points.T
+        return replace(self, boxes=boxes, points=np.stack([a * x + b * y + c for a, b, c in entries], -1))
 
     def picked(self, rows: NDArray[Any]) -> Instances:
         """The objects at ``rows`` (ascending indices or a mask)."""
@@ -97,21 +99,25 @@ def flatten(targets: Sequence[Target], images: int) -> Instances:
     for i, t in enumerate(targets):
         polygons = t.get("polygons")
         outlines += list(bx.box_corners(boxes[sample == i])) if polygons is None else polygons
-    corners = np.array([p.shape[0] if isinstance(p, Tensor) else len(p) for p in outlines], dtype=np.int64)
+    try:  # thousands of small tensors: one concatenation, and the quickest way to learn their lengths
+        points = torch.cat(outlines).detach().cpu().double().numpy()
+        corners = np.fromiter(map(Tensor.numel, outlines), np.int64, len(outlines)) // 2
+        odd = points.ndim != 2 or points.shape[1] != 2
+    except (TypeError, ValueError, RuntimeError):
+        odd = True
+    if odd:
+        for j, p in enumerate(outlines):
+            if np.ndim(p) != 2 or np.shape(p)[1] != 2:
+                raise InputError(
+                    f"targets[{sample[j]}]['polygons'][{ordinal[j]}] has shape {tuple(np.shape(p))}; expected (K, 2)"
+                )
+        points = _host_rows(outlines, 2)
+        corners = np.array([len(p) for p in outlines], dtype=np.int64)
     if len(corners) and corners.min() < 3:
         bad = int(np.argmin(corners))
         raise InputError(
             f"targets[{sample[bad]}]['polygons'][{ordinal[bad]}] has {corners[bad]} points; an outline needs at least 3"
         )
-    try:
-        points = _host_rows(outlines, 2)
-    except InputError:
-        for j, p in enumerate(outlines):
-            if np.shape(p)[1:] != (2,):
-                raise InputError(
-                    f"targets[{sample[j]}]['polygons'][{ordinal[j]}] has shape {tuple(np.shape(p))}; expected (K, 2)"
-                ) from None
-        raise
     if not np.isfinite(points).all():
         bad = int(np.repeat(np.arange(len(corners)), corners)[np.argmin(np.isfinite(points).all(1))])
         raise InputError(f"targets[{sample[bad]}]['polygons'][{ordinal[bad]}] has non-finite points; correct or remove it")

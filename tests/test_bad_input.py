@@ -58,6 +58,7 @@ def with_first(**changes):
         (with_first(labels=torch.zeros(3)), "2 boxes but 3 labels"),
         (with_first(polygons=[torch.rand(3, 2)]), "2 boxes but 1 polygons"),
         (with_first(polygons=[torch.rand(3, 2), torch.rand(2, 2)]), r"\['polygons'\]\[1\] has 2 points"),
+        (with_first(polygons=[torch.rand(3, 2), torch.tensor(1.0)]), r"\['polygons'\]\[1\] has shape \(\)"),
         (with_first(polygons=[torch.rand(3, 2), torch.rand(3, 3)]), r"\['polygons'\]\[1\] has shape \(3, 3\)"),
         (with_first(polygons=[torch.rand(3, 2), torch.full((3, 2), float("nan"))]), r"\['polygons'\]\[1\] has non-finite"),
     ],

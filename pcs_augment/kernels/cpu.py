@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ..rng import normal_table
 from ..statistics import EXP2
 
 _jit = njit(nogil=True, cache=True, error_model="numpy")
@@ -65,14 +64,29 @@ def stretch(x, factor):
 
 
 @_jit
-def _philox(n, key0, key1, out):
-    """rng.halves: eight 16-bit numbers of call n in the pixel lane."""
-    c0, c1, c2, c3 = n, np.uint64(0), _PIXEL, np.uint64(0)
+def _rounds(c0, c1, c2, c3, key0, key1):
+    """rng.philox"""
     for _ in range(10):
         p0, p1 = c0 * _M0, c2 * _M1
         c0, c1, c2, c3 = (p1 >> _S32) ^ c1 ^ key0, p1 & _MASK, (p0 >> _S32) ^ c3 ^ key1, p0 & _MASK
         key0 = (key0 + _W0) & _MASK
         key1 = (key1 + _W1) & _MASK
+    return c0, c1, c2, c3
+
+
+@_jit
+def philox(n, item, key0, key1, lane):
+    """rng.host_philox"""
+    out = np.empty((n.size, 4), np.uint64)
+    for i in range(n.size):
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = _rounds(n[i], item[i], lane, np.uint64(0), key0[i], key1[i])
+    return out
+
+
+@_jit
+def _eight(n, key0, key1, out):
+    """rng.halves: eight 16-bit numbers of call n in the pixel lane."""
+    c0, c1, c2, c3 = _rounds(n, np.uint64(0), _PIXEL, np.uint64(0), key0, key1)
     out[0], out[1] = c0 & _LOW16, c0 >> _S16
     out[2], out[3] = c1 & _LOW16, c1 >> _S16
     out[4], out[5] = c2 & _LOW16, c2 >> _S16
@@ -85,13 +99,15 @@ def _add_noise(x, sigma, key, table):
     key0, key1 = np.uint64(key[0]), np.uint64(key[1])
     eight = np.empty(8, np.int64)
     for first in range(0, flat.size, 8):
-        _philox(np.uint64(first // 8), key0, key1, eight)
+        _eight(np.uint64(first // 8), key0, key1, eight)
         for i in range(min(8, flat.size - first)):
             flat[first + i] = _clip(flat[first + i] + table[eight[i]] * sigma)
 
 
 def add_noise(x, sigma, key):
     """pixel_noise.add_noise"""
+    from ..rng import normal_table  # rng itself uses a kernel of this file
+
     _add_noise(x, sigma, key, normal_table())
 
 
@@ -103,7 +119,7 @@ def add_impulses(x, white, black, key):
     key0, key1 = np.uint64(key[0]), np.uint64(key[1])
     eight = np.empty(8, np.int64)
     for first in range(0, pixels, 8):
-        _philox(np.uint64(first // 8), key0, key1, eight)
+        _eight(np.uint64(first // 8), key0, key1, eight)
         for i in range(min(8, pixels - first)):
             if eight[i] < white:
                 flat[:, first + i] = _UNIT

@@ -28,7 +28,7 @@ LEVELS = 12  # bits of a phase in the fast path
 _NODES = 512  # where G(d) is evaluated; linear between
 _SMALLEST_SPAN = 1 / 256  # turns across the image; a flatter wave than this along an axis is treated as this flat
 _HARMONICS = 270  # beyond, an alias of amplitude 2 / (pi j) is too weak to matter
-_RESONANCE = 0.0025
+_RESONANCE = 0.002
 
 
 def frequencies(textures: Table) -> tuple[Array, Array, Array]:
@@ -52,7 +52,7 @@ def distances(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def resonant(textures: Table, height: int, width: int) -> NDArray[np.bool_]:
-    """(T,) whether the pixel grid itself shapes the histogram, so that the closed form would be off by more than about 0.0025.
+    """(T,) whether the pixel grid itself shapes the histogram, so that the closed form would be off by more than about 0.002.
 
     The j-th harmonic of "within d of a whole turn" has amplitude at most 2 / (pi j); on the pixel grid it contributes with the
     Dirichlet kernels of (j fx, j fy), which are bounded by 1 and by 1 / (2 n distance to a whole number). The closed form

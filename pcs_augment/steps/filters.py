@@ -27,7 +27,7 @@ class MinEdge(Step):
         self.min_edge = check_positive("min_edge", min_edge, zero=True)
 
     def _small(self, instances: Instances) -> NDArray[np.bool_]:
-        return instances.boxes[:, 2:4].min(1, initial=np.inf) < self.min_edge
+        return np.minimum(instances.boxes[:, 2], instances.boxes[:, 3]) < self.min_edge
 
     def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         if instances is None:

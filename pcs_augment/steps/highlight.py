@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import gaussian, raster
 from ..base import Shape, Step, check_chance, check_integers, check_kernels
 from ..plan import Table, Tables
-from ..rng import LANE_OBJECT, Stream, scale_integer, scale_uniform
+from ..rng import LANE_OBJECT, LANE_PAINT, Stream, scale_integer
 from ..targets import Instances
 from .update import column
 
@@ -66,15 +66,15 @@ class Highlight(Step):
         touched = np.zeros(shape[0], bool)
         touched[sample] = True
         here = np.flatnonzero(touched[instances.sample])
-        words = stream.item_words(instances.sample[here], instances.object[here], 7, LANE_OBJECT)
-        fill, second, outline = (scale_uniform(words[:, i]) < c for i, c in enumerate((self.fill, self.second, self.outline)))
+        chances = stream.item_words(instances.sample[here], instances.object[here], 3, LANE_OBJECT)
+        fill, second, outline = (chances[:, i] < c * 2**32 for i, c in enumerate((self.fill, self.second, self.outline)))
         painted = fill | outline
-        rows = here[painted]
-        mine = instances.picked(rows)
-        words, fill, second = words[painted], fill[painted], second[painted]
-        offset, other = (scale_integer(words[:, i], *self.grey) / 255 - 0.5 for i in (3, 4))
+        mine = instances.picked(here[painted])
+        fill, second = fill[painted], second[painted]
+        words = stream.item_words(mine.sample, mine.object, 4, LANE_PAINT)
+        offset, other = (scale_integer(words[:, i], *self.grey) / 255 - 0.5 for i in (0, 1))
         theta = mine.boxes[:, 4] * (-1 if self.mirrored else 1)
-        way = mine.boxes[:, 3] / 2 * (1 - 2 * scale_integer(words[:, 5], 0, 1))
+        way = mine.boxes[:, 3] / 2 * (1 - 2 * scale_integer(words[:, 2], 0, 1))
         objects = {
             "sample": mine.sample,
             "object": mine.object,
@@ -84,7 +84,7 @@ class Highlight(Step):
             "other": other,
             "dx": -np.sin(theta) * way,
             "dy": np.cos(theta) * way,
-            "width": scale_integer(words[:, 6], *self.width),
+            "width": scale_integer(words[:, 3], *self.width),
         }
         kernel = np.array(self.kernels)[stream.integer(1, 0, len(self.kernels) - 1)[sample]]
         owner = np.repeat(mine.sample, mine.corners)
