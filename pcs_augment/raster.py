@@ -209,7 +209,7 @@ def row_spans(points: Array, corners: Ints, radius: float, height: int, width: i
     left, right = _near_segment(x0, y0, x1, y1, y.float() + 0.5, radius)
     instance = to_device(owner[number], device)
 
-    convex = _is_convex(edge, corners)
+    convex = is_convex(points, corners)
     rectangle = bounds(points, corners, height, width, radius)
     tall = np.where(convex, rectangle[:, 3] - rectangle[:, 1], 0)
     base = np.cumsum(tall) - tall
@@ -290,8 +290,9 @@ def _between_crossings(
     return _columns(instance[first], y[first], left, right, width)
 
 
-def _is_convex(edge: Array, corners: Ints) -> NDArray[np.bool_]:
+def is_convex(points: Array, corners: Ints) -> NDArray[np.bool_]:
     """(N,) whether an outline turns one way only and once around, so that a row meets it in one interval."""
+    edge, _ = edges(points, corners)
     start = np.cumsum(corners) - corners
     direction = edge[:, 2:] - edge[:, :2]
     following = np.arange(1, len(edge) + 1)

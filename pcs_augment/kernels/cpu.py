@@ -94,7 +94,8 @@ def _eight(n, key0, key1, out):
 
 
 @_jit
-def _add_noise(x, sigma, key, table):
+def add_noise(x, sigma, key, table):
+    """pixel_noise.add_noise, with rng.normal_table()"""
     flat = x.reshape(-1)
     key0, key1 = np.uint64(key[0]), np.uint64(key[1])
     eight = np.empty(8, np.int64)
@@ -102,13 +103,6 @@ def _add_noise(x, sigma, key, table):
         _eight(np.uint64(first // 8), key0, key1, eight)
         for i in range(min(8, flat.size - first)):
             flat[first + i] = _clip(flat[first + i] + table[eight[i]] * sigma)
-
-
-def add_noise(x, sigma, key):
-    """pixel_noise.add_noise"""
-    from ..rng import normal_table  # rng itself uses a kernel of this file
-
-    _add_noise(x, sigma, key, normal_table())
 
 
 @_jit
@@ -278,16 +272,89 @@ def blend(image, sums, counts, ranks, equalize_layer, c):
 
 
 @_jit
-def span_extremes(images, sample, y, left, right, low, high):
-    """filters._row_extremes: lowest and highest 8-bit grey value of each span, (255, 0) for empty ones."""
-    for s in range(sample.size):
-        least, most = F(255), _ZERO
-        for c in range(images.shape[1]):
-            row = images[sample[s], c, y[s]]
-            for x in range(left[s], right[s]):
-                grey = row[x] * F(255)
-                least, most = min(least, grey), max(most, grey)
-        low[s], high[s] = np.rint(least), np.rint(most)
+def object_extremes(images, sample, points, first, corners, convex, radius, low, high):
+    """raster.row_spans, then filters._row_extremes: lowest and highest 8-bit grey value in and around each outline."""
+    _, _, height, width = images.shape
+    reach, square = F(radius), F(radius * radius)
+    for n in range(sample.size):
+        image, extremes = images[sample[n]], np.array([255.0, 0.0], F)
+        outline = points[first[n] : first[n] + corners[n]]
+        left, right = np.full(height, F(np.inf)), np.full(height, F(-np.inf))
+        at = np.empty(corners[n], F)
+        for k in range(corners[n]):
+            a, b = outline[k], outline[(k + 1) % corners[n]]
+            begin, end = _rows_of(a, b, radius, height)
+            for y in range(begin, end):
+                near_left, near_right = _near_segment(a, b, F(y) + _HALF, reach, square)
+                if convex[n]:
+                    left[y], right[y] = min(left[y], near_left), max(right[y], near_right)
+                else:
+                    _scan(image, y, near_left, near_right, width, extremes)
+        for y in range(height):
+            if convex[n]:
+                _scan(image, y, left[y], right[y], width, extremes)
+                continue
+            found = 0
+            for k in range(corners[n]):
+                a, b = outline[k], outline[(k + 1) % corners[n]]
+                begin, end = _rows_of(a, b, radius, height)
+                if begin <= y < end and (F(a[1]) <= F(y) + _HALF) != (F(b[1]) <= F(y) + _HALF):
+                    at[found] = _crossing(F(a[0]), F(a[1]), F(b[0]), F(b[1]), y)
+                    found += 1
+            crossings = np.sort(at[:found])
+            for i in range(0, found - 1, 2):
+                _scan(image, y, crossings[i], crossings[i + 1], width, extremes)
+        low[n], high[n] = np.rint(extremes[0]), np.rint(extremes[1])
+
+
+@_jit
+def _rows_of(a, b, radius, height):
+    begin = min(max(np.ceil(min(a[1], b[1]) - radius - 0.5), 0), height)
+    end = min(max(np.floor(max(a[1], b[1]) + radius - 0.5) + 1, begin), height)
+    return np.int64(begin), np.int64(end)
+
+
+@_jit
+def _scan(image, y, left, right, width, extremes):
+    """Widen the extremes by the pixels of row y with left <= x + 1/2 <= right."""
+    first = np.int64(min(max(np.ceil(left - _HALF), _ZERO), F(width)))
+    last = np.int64(min(max(np.floor(right - _HALF), F(-1)), F(width - 1)))
+    for c in range(image.shape[0]):
+        row = image[c, y]
+        for x in range(first, last + 1):
+            grey = row[x] * F(255)
+            extremes[0], extremes[1] = min(extremes[0], grey), max(extremes[1], grey)
+
+
+@_jit
+def _near_segment(a, b, row, radius, square):
+    """raster._near_segment"""
+    x0, y0, x1, y1 = F(a[0]), F(a[1]), F(b[0]), F(b[1])
+    dx, dy = x1 - x0, y1 - y0
+    length = max(F(np.sqrt(np.float64(dx * dx + dy * dy))), F(1e-6))
+    nx, ny = -dy / length * radius, dx / length * radius
+    left, right = F(np.inf), F(-np.inf)
+    for end in range(2):
+        cx, cy = (x1, y1) if end else (x0, y0)
+        rest = square - (row - cy) * (row - cy)
+        if rest >= 0:
+            half = F(np.sqrt(np.float64(rest)))
+            left, right = min(left, cx - half), max(right, cx + half)
+    if dy != 0:
+        for sign in (_UNIT, -_UNIT):
+            t = (row - y0 - sign * ny) / dy
+            if t >= 0 and t <= 1:
+                x = x0 + sign * nx + t * dx
+                left, right = min(left, x), max(right, x)
+    return left, right
+
+
+@_jit
+def _crossing(x0, y0, x1, y1, row):
+    """raster.crossing"""
+    if y0 > y1:
+        x0, y0, x1, y1 = x1, y1, x0, y0
+    return x0 + (F(row) + _HALF - y0) * ((x1 - x0) / (y1 - y0))
 
 
 @_jit
@@ -324,12 +391,8 @@ def _toggle(toggles, ax, ay, bx, by, x0, y0):
     rows, width = toggles.shape[0], toggles.shape[1] - 1
     first = min(max(np.ceil(min(ay, by) - 0.5), y0), y0 + rows)
     last = min(max(np.ceil(max(ay, by) - 0.5), y0), y0 + rows)
-    x, y, to_x, to_y = F(ax), F(ay), F(bx), F(by)
-    if y > to_y:
-        x, y, to_x, to_y = to_x, to_y, x, y
-    slope = (to_x - x) / (to_y - y)
     for row in range(np.int64(first), np.int64(last)):
-        column = np.ceil(x + (F(row) + _HALF - y) * slope - _HALF)
+        column = np.ceil(_crossing(F(ax), F(ay), F(bx), F(by), row) - _HALF)
         toggles[row - y0, np.int64(min(max(column, F(x0)), F(x0 + width))) - x0] += 1
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import raster
 from ..base import Shape, Step, check_integers, check_positive
 from ..kernels import cpu_kernels, run_all
-from ..plan import Tables
+from ..plan import Table, Tables
 from ..rng import Stream
 from ..targets import Instances
 
@@ -72,25 +72,40 @@ class KeepDetectable(Step):
         table, outlines = tables["objects"], tables["outlines"]
         if not len(table["sample"]):
             return
-        height, width = images.shape[2:]
         points = np.stack((outlines["x"], outlines["y"]), -1)
-        spans = raster.row_spans(points, table["corners"], self.dilation, height, width, images.device)
-        sample = torch.from_numpy(table["sample"]).to(images.device, non_blocking=True)[spans.instance]
         fast = cpu_kernels(images.device)
-        if fast is not None:
-            low, high = torch.empty_like(spans.y), torch.empty_like(spans.y)
-            rows = [v.numpy() for v in (sample, spans.y, spans.left, spans.right, low, high)]
-            parts = zip(*(np.array_split(v, 4 * torch.get_num_threads()) for v in rows))
-            run_all(lambda part: fast.span_extremes(images.numpy(), *part), parts)
-        else:
-            extent = raster.bounds(points, table["corners"], height, width, self.dilation)
-            low, high = _row_extremes(images, sample, spans, int((extent[:, 2] - extent[:, 0]).max()))
-        count = len(table["sample"])
-        lowest = torch.full((count,), 255, dtype=torch.int64, device=images.device)
-        lowest.scatter_reduce_(0, spans.instance, low, "amin")
-        highest = torch.zeros_like(lowest).scatter_reduce_(0, spans.instance, high, "amax")
+        extremes = self._extremes_on_cpu if fast is not None else self._extremes
+        lowest, highest = extremes(images, table, points)
         place = torch.from_numpy(first[table["sample"]] + table["object"]).to(images.device, non_blocking=True)
         keep.index_copy_(0, place, keep.index_select(0, place) & (highest - lowest > self.threshold))
+
+    def _extremes(self, images: Tensor, table: Table, points: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+        """(N,) int64 lowest and highest grey value, by row-wise range queries whose number does not depend on the pixels."""
+        height, width = images.shape[2:]
+        spans = raster.row_spans(points, table["corners"], self.dilation, height, width, images.device)
+        sample = torch.from_numpy(table["sample"]).to(images.device, non_blocking=True)[spans.instance]
+        extent = raster.bounds(points, table["corners"], height, width, self.dilation)
+        low, high = _row_extremes(images, sample, spans, int((extent[:, 2] - extent[:, 0]).max()))
+        lowest = torch.full((len(table["sample"]),), 255, dtype=torch.int64, device=images.device)
+        lowest.scatter_reduce_(0, spans.instance, low, "amin")
+        highest = torch.zeros_like(lowest).scatter_reduce_(0, spans.instance, high, "amax")
+        return lowest, highest
+
+    def _extremes_on_cpu(self, images: Tensor, table: Table, points: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+        """The same, pixel by pixel."""
+        fast = cpu_kernels(images.device)
+        assert fast is not None
+        corners = table["corners"]
+        first, convex = np.cumsum(corners) - corners, raster.is_convex(points, corners)
+        low, high = np.empty(len(corners), np.int64), np.empty(len(corners), np.int64)
+
+        def part(rows: NDArray[np.int64]) -> None:
+            mine = (table["sample"][rows], points, first[rows], corners[rows], convex[rows])
+            a, b = rows[0], rows[-1] + 1
+            fast.object_extremes(images.numpy(), *mine, self.dilation, low[a:b], high[a:b])
+
+        run_all(part, (r for r in np.array_split(np.arange(len(corners)), 4 * torch.get_num_threads()) if len(r)))
+        return torch.from_numpy(low), torch.from_numpy(high)
 
 
 def _row_extremes(images: Tensor, sample: Tensor, spans: raster.Spans, widest: int) -> tuple[Tensor, Tensor]:

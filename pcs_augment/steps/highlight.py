@@ -14,7 +14,7 @@ from ..base import Shape, Step, check_chance, check_integers, check_kernels
 from ..plan import Table, Tables
 from ..rng import LANE_OBJECT, LANE_PAINT, Stream, scale_integer
 from ..targets import Instances
-from .update import column
+from .update import column, update
 
 FILL, FILL_TWICE, OUTLINE = range(3)
 _BORDER = 0.5  # px; a fill covers the pixels its border passes through, so crystals thinner than a pixel show
@@ -105,8 +105,8 @@ class Highlight(Step):
             corner = np.isin(outlines["sample"], group)
             points = np.stack((outlines["x"][corner], outlines["y"][corner]), -1)
             offsets = _paint(mine, points, np.searchsorted(group, mine["sample"]), len(group), images)
-            taps = column(gaussian.weights(kernels[a : a + at_once], self.sigma), images.device)
-            offsets = gaussian.blur(offsets, taps)
+            taps = gaussian.weights(kernels[a : a + at_once], self.sigma)
+            offsets = update(offsets, np.arange(len(group)), gaussian.blur, taps, twin="blur")
             index = column(group, images.device)
             changed = images.index_select(0, index).add_(offsets).clamp_(0, 1)
             images.index_copy_(0, index, changed)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..base import Shape, Step, check_interval
 from ..plan import Tables
-from ..rng import LANE_PIXEL, Stream, halves, normals
+from ..rng import LANE_PIXEL, Stream, halves, normal_table, normals
 from ..targets import Instances
 from .update import keys_of, per_image, update
 
@@ -29,7 +29,7 @@ class GaussianNoise(Step):
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         key = np.stack((table["key0"], table["key1"]), -1)
-        return update(images, table["sample"], add_noise, table["sigma"], key, twin="add_noise")
+        return update(images, table["sample"], add_noise, table["sigma"], key, twin="add_noise", constants=(normal_table(),))
 
 
 def add_noise(x: Tensor, sigma: Tensor, key: Tensor) -> Tensor:

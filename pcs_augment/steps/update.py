@@ -13,12 +13,18 @@ from ..kernels import cpu_kernels, run_all
 
 
 def update(
-    images: Tensor, sample: NDArray[np.int64], change: Callable[..., Tensor], *columns: NDArray, twin: str = ""
+    images: Tensor,
+    sample: NDArray[np.int64],
+    change: Callable[..., Tensor],
+    *columns: NDArray,
+    twin: str = "",
+    constants: tuple[NDArray, ...] = (),
 ) -> Tensor:
     """images[sample] = change(images[sample], *columns), where columns have one row per entry of ``sample``.
 
     On a CPU one image at a time, which stays in the cache; elsewhere all at once. ``change`` may work in place on what it is
-    given. ``sample`` holds no index twice. twin: the CPU kernel of this name does the same to one (C, H, W) image.
+    given. ``sample`` holds no index twice. twin: the CPU kernel of this name does the same to one (C, H, W) image,
+    given the ``constants`` too.
     """
     if not len(sample):
         return images
@@ -27,7 +33,7 @@ def update(
     fast = cpu_kernels(device) if twin else None
     if fast is not None:
         kernel, pixels, values = getattr(fast, twin), images.numpy(), [r.numpy() for r in rows]
-        run_all(lambda j: kernel(pixels[sample[j]], *(v[j] for v in values)), range(len(sample)))
+        run_all(lambda j: kernel(pixels[sample[j]], *(v[j] for v in values), *constants), range(len(sample)))
         return images
     if device.type == "cpu":
         for j, i in enumerate(sample.tolist()):
