@@ -421,3 +421,52 @@ def strokes(start, delta, steep, first, last, reach, window, height, width, room
                     segment[found], xs[found], ys[found], distance[found] = s, x, y, d
                     found += 1
     return segment[:found], xs[:found], ys[:found], distance[:found]
+
+
+@_jit
+def add_curves(image, segment, xs, ys, distance, thickness, offset, per_curve):
+    """splines._paint for one image, added and clipped; the hits are those of raster.strokes, curve after curve."""
+    channels, height, width = image.shape
+    total, cover = np.zeros((height, width), F), np.zeros((height, width), F)
+    begin = 0
+    for curve in range(offset.size):
+        end = begin
+        while end < segment.size and segment[end] // per_curve == curve:
+            wide = thickness[segment[end]]
+            here = min(max(wide / F(2) + _HALF - distance[end], _ZERO), min(wide, _UNIT))
+            x, y = xs[end], ys[end]
+            cover[y, x] = max(cover[y, x], here)
+            end += 1
+        for i in range(begin, end):
+            x, y = xs[i], ys[i]
+            if cover[y, x] > 0:  # a pixel is met by several segments, but painted once
+                total[y, x] = total[y, x] * (_UNIT - cover[y, x]) + cover[y, x] * offset[curve]
+                cover[y, x] = _ZERO
+        begin = end
+    for c in range(channels):
+        for y in range(height):
+            for x in range(width):
+                image[c, y, x] = _clip(image[c, y, x] + total[y, x])
+
+
+@_jit
+def coat(owner, number, instance, xs, ys):
+    """highlight._paint: raise (H, W) ``owner`` to the numbers of the hits."""
+    for i in range(instance.size):
+        here = owner[ys[i], xs[i]]
+        owner[ys[i], xs[i]] = max(here, np.int32(number[instance[i]]))
+
+
+@_jit
+def add_offsets(image, owner, offsets, taps):
+    """Look up the offsets of painted numbers, blur them, add them to every channel and clip."""
+    channels, height, width = image.shape
+    painted = np.empty((1, height, width), F)
+    for y in range(height):
+        for x in range(width):
+            painted[0, y, x] = offsets[owner[y, x]]
+    blur(painted, taps)
+    for c in range(channels):
+        for y in range(height):
+            for x in range(width):
+                image[c, y, x] = _clip(image[c, y, x] + painted[0, y, x])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,10 +13,11 @@ from torch import Tensor
 
 from .. import gaussian, raster
 from ..base import Shape, Step, check_chance, check_integers, check_kernels
+from ..kernels import cpu_kernels, run_all
 from ..plan import Table, Tables
 from ..rng import LANE_OBJECT, LANE_PAINT, Stream, scale_integer
 from ..targets import Instances
-from .update import column, update
+from .update import column
 
 FILL, FILL_TWICE, OUTLINE = range(3)
 _BORDER = 0.5  # px; a fill covers the pixels its border passes through, so crystals thinner than a pixel show
@@ -97,48 +100,89 @@ class Highlight(Step):
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table, objects, outlines = tables["images"], tables["objects"], tables["outlines"]
         used = np.isin(table["sample"], objects["sample"])
-        samples, kernels = table["sample"][used], table["kernel"][used]
-        at_once = 8 if images.device.type == "cpu" else max(1, len(samples))
-        for a in range(0, len(samples), at_once):
+        if not used.any():
+            return images
+        samples, taps = table["sample"][used], gaussian.weights(table["kernel"], self.sigma)[used]
+        points = np.stack((outlines["x"], outlines["y"]), -1)
+        fast = cpu_kernels(images.device)
+        at_once = max(1, len(samples)) if images.device.type != "cpu" else 1 if fast else 8
+
+        def some(a: int) -> None:
             group = samples[a : a + at_once]
-            mine = {k: v[np.isin(objects["sample"], group)] for k, v in objects.items()}
-            corner = np.isin(outlines["sample"], group)
-            points = np.stack((outlines["x"][corner], outlines["y"][corner]), -1)
-            offsets = _paint(mine, points, np.searchsorted(group, mine["sample"]), len(group), images)
-            taps = gaussian.weights(kernels[a : a + at_once], self.sigma)
-            offsets = update(offsets, np.arange(len(group)), gaussian.blur, taps, twin="blur")
+            rows, corners = (_rows(t["sample"], group) for t in (objects, outlines))
+            mine = {k: v[rows] for k, v in objects.items()}
+            slot = np.searchsorted(group, mine["sample"])
+            if fast is not None:
+                _paint_on_cpu(fast, images[group[0]].numpy(), mine, points[corners], taps[a])
+                return
+            offsets = _paint(mine, points[corners], slot, len(group), images)
             index = column(group, images.device)
-            changed = images.index_select(0, index).add_(offsets).clamp_(0, 1)
-            images.index_copy_(0, index, changed)
+            offsets = gaussian.blur(offsets, column(taps[a : a + at_once], images.device))
+            images.index_copy_(0, index, images.index_select(0, index).add_(offsets).clamp_(0, 1))
+
+        starts = range(0, len(samples), at_once)
+        if fast is not None:
+            run_all(some, starts)
+        else:
+            for a in starts:
+                some(a)
         return images
 
 
+def _rows(sample: NDArray[np.int64], group: NDArray[np.int64]) -> slice:
+    """Where the rows of consecutive touched samples lie."""
+    return slice(int(np.searchsorted(sample, group[0])), int(np.searchsorted(sample, group[-1], side="right")))
+
+
+class _Coat(NamedTuple):
+    """Pixels to paint: candidate i belongs to object ``owner[instance[i]]`` of the table and counts where ``hit[i]``."""
+
+    owner: NDArray[np.int64]
+    instance: Tensor
+    x: Tensor
+    y: Tensor
+    hit: Tensor
+    second: bool
+
+
+def _coats(objects: Table, points: NDArray[np.float64], height: int, width: int, device: torch.device) -> Iterator[_Coat]:
+    """Borders of filled objects and outlines of others, then fills, then second fills."""
+    kind, corners = objects["kind"], objects["corners"]
+    filled = kind != OUTLINE
+    for which, reach in ((filled, np.full(len(kind), _BORDER)), (~filled, objects["width"] / 2)):
+        if which.any():
+            edge, of = raster.edges(points[np.repeat(which, corners)], corners[which])
+            owner = np.flatnonzero(which)[of]
+            segment, x, y, _, valid = raster.strokes(edge, reach[owner], height, width, device)
+            yield _Coat(owner, segment, x, y, valid, False)
+    for which, second in ((filled, False), (kind == FILL_TWICE, True)):
+        if which.any():
+            shift = np.stack((objects["dx"][which], objects["dy"][which]), -1) if second else None
+            at, flag = raster.filled(points[np.repeat(which, corners)], corners[which], shift, height, width, device)
+            yield _Coat(np.flatnonzero(which), at.instance, at.x, at.y, flag, second)
+
+
+def _offsets(objects: Table) -> NDArray[np.float64]:
+    """What a painted number stands for: 0 nothing, 2 n + 1 the first coat of object n, 2 n + 2 its second."""
+    return np.concatenate(([0.0], np.stack((objects["offset"], objects["other"]), -1).reshape(-1)))
+
+
 def _paint(objects: Table, points: NDArray[np.float64], slot: NDArray[np.int64], images: int, like: Tensor) -> Tensor:
-    """(images, 1, H, W) offsets. Objects paint their ascending numbers, the highest wins, and numbers become offsets."""
+    """(images, 1, H, W) offsets. Coats paint ascending numbers, the highest wins, and numbers become offsets."""
     height, width, device = *like.shape[2:], like.device
     pixels = height * width
     owner = torch.zeros(images * pixels, dtype=torch.int64, device=device)
-    number = np.arange(len(slot)) * 2 + 1  # of the first coat; the second one is on top of it
-    kind, corners = objects["kind"], objects["corners"]
+    for coat in _coats(objects, points, height, width, device):
+        number = column(2 * coat.owner + 1 + coat.second, device)[coat.instance] * coat.hit
+        place = column(slot[coat.owner] * pixels, device)[coat.instance] + coat.y * width + coat.x
+        owner.scatter_reduce_(0, place.flatten(), number.flatten(), "amax")
+    return column(_offsets(objects), device)[owner].view(images, 1, height, width)
 
-    def coat(place: Tensor, value: Tensor) -> None:
-        owner.scatter_reduce_(0, place.flatten(), value.flatten(), "amax")
 
-    filled = kind != OUTLINE
-    border = {"filled": (filled, np.full(len(slot), _BORDER)), "outline": (~filled, objects["width"] / 2)}
-    for which, reach in border.values():
-        if which.any():
-            edge, of = raster.edges(points[np.repeat(which, corners)], corners[which])
-            chosen = np.flatnonzero(which)[of]
-            segment, x, y, _, valid = raster.strokes(edge, reach[chosen], height, width, device)
-            ids, base = column(number[chosen], device)[segment], column(slot[chosen] * pixels, device)[segment]
-            coat(base + y * width + x, ids * valid)
-    for which, coats in ((filled, 1), (kind == FILL_TWICE, 2)):
-        if which.any():
-            shift = np.stack((objects["dx"][which], objects["dy"][which]), -1) if coats == 2 else None
-            at, flag = raster.filled(points[np.repeat(which, corners)], corners[which], shift, height, width, device)
-            ids = column(number[which] + coats - 1, device)[at.instance]
-            base = column(slot[which] * pixels, device)[at.instance]
-            coat(base + at.y * width + at.x, ids * flag)
-    value = np.concatenate(([0.0], np.stack((objects["offset"], objects["other"]), -1).reshape(-1)))
-    return column(value, device)[owner].view(images, 1, height, width)
+def _paint_on_cpu(fast: ModuleType, image: NDArray, objects: Table, points: NDArray[np.float64], taps: NDArray) -> None:
+    """The same for one (C, H, W) image, blurred and added."""
+    _, height, width = image.shape
+    owner = np.zeros((height, width), np.int32)
+    for coat in _coats(objects, points, height, width, torch.device("cpu")):
+        fast.coat(owner, 2 * coat.owner + 1 + coat.second, coat.instance.numpy(), coat.x.numpy(), coat.y.numpy())
+    fast.add_offsets(image, owner, _offsets(objects).astype(np.float32), taps)

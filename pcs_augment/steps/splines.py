@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import raster
 from ..base import Shape, Step, check_integers, check_interval
 from ..errors import InputError
+from ..kernels import cpu_kernels, run_all
 from ..plan import Table, Tables
 from ..raster import repeat_ranges
 from ..rng import Stream, scale_integer, scale_uniform
@@ -65,7 +66,20 @@ class Splines(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["curves"]
-        samples = np.unique(table["sample"])
+        samples, first = np.unique(table["sample"], return_index=True)
+        fast = cpu_kernels(images.device)
+        if fast is not None:
+            ends = np.append(first, len(table["sample"]))
+
+            def one(j: int) -> None:
+                mine = {k: v[ends[j] : ends[j + 1]] for k, v in table.items()}
+                segment, x, y, distance, _, thickness = _strokes(mine, images)
+                hits = (v.numpy() for v in (segment, x, y, distance))
+                offset = mine["offset"].astype(np.float32)
+                fast.add_curves(images[samples[j]].numpy(), *hits, thickness.astype(np.float32), offset, SAMPLES - 1)
+
+            run_all(one, range(len(samples)))
+            return images
         at_once = 8 if images.device.type == "cpu" else max(1, len(samples))
         for a in range(0, len(samples), at_once):
             group = samples[a : a + at_once]
@@ -92,13 +106,19 @@ def curve_points(curves: Table, height: int, width: int) -> NDArray[np.float64]:
     return np.stack((c * x - s * y + width / 2, s * x + c * y + height / 2), -1)
 
 
-def _paint(curves: Table, slot: NDArray[np.int64], images: int, like: Tensor) -> Tensor:
-    """(images, 1, H, W) offsets: each curve's coverage, composited in order."""
-    height, width, device = *like.shape[2:], like.device
+def _strokes(curves: Table, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, NDArray[np.float64]]:
+    """The pixels near the curves (see raster.strokes), 99 segments a curve, and each segment's thickness."""
+    height, width = like.shape[2:]
     points = curve_points(curves, height, width)
     segments = np.concatenate((points[:, :-1], points[:, 1:]), -1).reshape(-1, 4)
     thickness = np.repeat(curves["width"], SAMPLES - 1)
-    segment, x, y, distance, valid = raster.strokes(segments, thickness / 2 + 0.5, height, width, device)
+    return *raster.strokes(segments, thickness / 2 + 0.5, height, width, like.device), thickness
+
+
+def _paint(curves: Table, slot: NDArray[np.int64], images: int, like: Tensor) -> Tensor:
+    """(images, 1, H, W) offsets: each curve's coverage, composited in order."""
+    height, width, device = *like.shape[2:], like.device
+    segment, x, y, distance, valid, thickness = _strokes(curves, like)
     wide = column(thickness, device)[segment]
     # a pixel's coverage by a line of width w at distance d; a line thinner than a pixel never covers it whole
     cover = torch.minimum((wide / 2 + 0.5 - distance).clamp_(min=0), wide.clamp(max=1)) * valid
