@@ -47,8 +47,9 @@ def host_philox(c0: Any, c1: Any, c2: int, k0: Any, k1: Any) -> Words:
     fast = cpu_kernels(torch.device("cpu"))
     if fast is None:
         return np.stack(philox(c0, c1, np.uint64(c2), np.uint64(0), k0, k1), -1)
-    n, item, key0, key1 = np.broadcast_arrays(c0, c1, k0, k1)
-    return fast.philox(*(v.ravel() for v in (n, item, key0, key1)), np.uint64(c2)).reshape(*n.shape, 4)
+    shape = np.broadcast_shapes(*(np.shape(v) for v in (c0, c1, k0, k1)))
+    flat = (np.array(np.broadcast_to(v, shape), dtype=np.uint64).ravel() for v in (c0, c1, k0, k1))
+    return fast.philox(*flat, np.uint64(c2)).reshape(*shape, 4)
 
 
 def _u64(values: Any) -> Words:
@@ -134,12 +135,14 @@ def check_seed(seed: object) -> int:
 
 def halves(key: Tensor, lane: int, count: int) -> Tensor:
     """(..., 2) int64 stream keys to (..., count) int64 random integers in [0, 65536), eight to a Philox call."""
-    n = torch.arange(-(-count // 8), device=key.device)
-    k0, k1 = key.unbind(-1)
-    if key.device.type == "cpu" and key.numel() == 2:  # plain integers save eighty tiny operations
-        words = philox(n.expand(*key.shape[:-1], -1), 0, lane, 0, int(k0), int(k1))
+    calls = -(-count // 8)
+    if key.device.type == "cpu":
+        host = key.numpy().astype(np.uint64)
+        drawn = host_philox(np.arange(calls, dtype=np.uint64), np.uint64(0), lane, host[..., :1], host[..., 1:])
+        words = tuple(torch.from_numpy(drawn.astype(np.int64)).unbind(-1))
     else:
-        words = philox(n, 0, lane, 0, k0[..., None], k1[..., None])
+        n = torch.arange(calls, device=key.device)
+        words = philox(n, 0, lane, 0, key[..., :1], key[..., 1:])
     return split_words(words).flatten(-2)[..., :count]
 
 

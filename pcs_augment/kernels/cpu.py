@@ -13,12 +13,11 @@ F = np.float32
 _ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
 _TWO32 = F(2.0**32)
 _C0, _C1, _C2, _C3, _C4, _C5 = (F(c) for c in EXP2)
-_PIXEL = np.uint64(2)  # rng.LANE_PIXEL
+_PIXEL = np.uint32(2)  # rng.LANE_PIXEL
 _MASK = np.uint64(0xFFFFFFFF)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-_S16, _S32 = np.uint64(16), np.uint64(32)
-_LOW16 = np.uint64(0xFFFF)
+_S32 = np.uint64(32)
 
 
 @_jit
@@ -26,12 +25,34 @@ def _clip(v):
     return min(max(v, _ZERO), _UNIT)
 
 
+# sums of whole numbers below 2^53 are exact in float64 in any order, so these loops may be reordered to vectorise
+_exact = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+_STRIP = 2048  # pixels that stay in the first-level cache
+
+
+@_exact
+def _sum(strip):
+    total = 0.0
+    for v in strip:
+        total += np.floor(np.float64(v * _TWO32))
+    return np.int64(total)
+
+
+@_exact
+def _sum_of_squares(strip, middle):
+    total = 0.0
+    for v in strip:
+        d = v - middle
+        total += np.floor(np.float64(d * d * _TWO32))
+    return np.int64(total)
+
+
 @_jit
 def _mean(x):
     """statistics.mean of one image."""
-    total = np.int64(0)
-    for v in x.flat:
-        total += np.int64(v * _TWO32)
+    flat, total = x.reshape(-1), np.int64(0)
+    for start in range(0, flat.size, _STRIP):
+        total += _sum(flat[start : start + _STRIP])
     return F(total) * F(1.0 / (2.0**32 * x.size))
 
 
@@ -39,11 +60,10 @@ def _mean(x):
 def _deviation(x):
     """statistics.deviation of one image."""
     middle = _mean(x)
-    total = np.int64(0)
-    for v in x.flat:
-        d = v - middle
-        total += np.int64(d * d * _TWO32)
-    return np.sqrt(F(total) * F(1.0 / (2.0**32 * x.size)))
+    flat, total = x.reshape(-1), np.int64(0)
+    for start in range(0, flat.size, _STRIP):
+        total += _sum_of_squares(flat[start : start + _STRIP], middle)
+    return F(np.sqrt(np.float64(F(total) * F(1.0 / (2.0**32 * x.size)))))
 
 
 @_jit
@@ -64,45 +84,52 @@ def stretch(x, factor):
 
 
 @_jit
-def _rounds(c0, c1, c2, c3, key0, key1):
-    """rng.philox"""
-    for _ in range(10):
-        p0, p1 = c0 * _M0, c2 * _M1
-        c0, c1, c2, c3 = (p1 >> _S32) ^ c1 ^ key0, p1 & _MASK, (p0 >> _S32) ^ c3 ^ key1, p0 & _MASK
-        key0 = (key0 + _W0) & _MASK
-        key1 = (key1 + _W1) & _MASK
-    return c0, c1, c2, c3
-
-
-@_jit
 def philox(n, item, key0, key1, lane):
-    """rng.host_philox"""
+    """rng.host_philox: (calls, 4) words."""
     out = np.empty((n.size, 4), np.uint64)
     for i in range(n.size):
-        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = _rounds(n[i], item[i], lane, np.uint64(0), key0[i], key1[i])
+        c0, c1, c2, c3, k0, k1 = n[i], item[i], lane, np.uint64(0), key0[i], key1[i]
+        for _ in range(10):
+            p0, p1 = c0 * _M0, c2 * _M1
+            c0, c1, c2, c3 = (p1 >> _S32) ^ c1 ^ k0, p1 & _MASK, (p0 >> _S32) ^ c3 ^ k1, p0 & _MASK
+            k0 = (k0 + _W0) & _MASK
+            k1 = (k1 + _W1) & _MASK
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = c0, c1, c2, c3
     return out
 
 
+_CALLS = 64  # of Philox in flight: 32-bit words side by side vectorise
+
+
 @_jit
-def _eight(n, key0, key1, out):
-    """rng.halves: eight 16-bit numbers of call n in the pixel lane."""
-    c0, c1, c2, c3 = _rounds(n, np.uint64(0), _PIXEL, np.uint64(0), key0, key1)
-    out[0], out[1] = c0 & _LOW16, c0 >> _S16
-    out[2], out[3] = c1 & _LOW16, c1 >> _S16
-    out[4], out[5] = c2 & _LOW16, c2 >> _S16
-    out[6], out[7] = c3 & _LOW16, c3 >> _S16
+def _block(first, key, words, halves):
+    """rng.halves: the 16-bit numbers of _CALLS calls of the pixel lane, from call ``first`` on."""
+    c0, c1, c2, c3 = words
+    for i in range(_CALLS):
+        c0[i], c1[i], c2[i], c3[i] = first + i, 0, _PIXEL, 0
+    k0, k1 = np.uint64(key[0]), np.uint64(key[1])
+    for _ in range(10):
+        round0, round1 = np.uint32(k0), np.uint32(k1)
+        for i in range(_CALLS):
+            p0, p1 = np.uint64(c0[i]) * _M0, np.uint64(c2[i]) * _M1
+            c0[i], c2[i] = np.uint32(p1 >> _S32) ^ c1[i] ^ round0, np.uint32(p0 >> _S32) ^ c3[i] ^ round1
+            c1[i], c3[i] = np.uint32(p1), np.uint32(p0)
+        k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
+    for i in range(_CALLS):
+        for j in range(4):
+            halves[8 * i + 2 * j] = words[j, i] & 0xFFFF
+            halves[8 * i + 2 * j + 1] = words[j, i] >> 16
 
 
 @_jit
 def add_noise(x, sigma, key, table):
     """pixel_noise.add_noise, with rng.normal_table()"""
     flat = x.reshape(-1)
-    key0, key1 = np.uint64(key[0]), np.uint64(key[1])
-    eight = np.empty(8, np.int64)
-    for first in range(0, flat.size, 8):
-        _eight(np.uint64(first // 8), key0, key1, eight)
-        for i in range(min(8, flat.size - first)):
-            flat[first + i] = _clip(flat[first + i] + table[eight[i]] * sigma)
+    words, halves = np.empty((4, _CALLS), np.uint32), np.empty(8 * _CALLS, np.int64)
+    for first in range(0, flat.size, 8 * _CALLS):
+        _block(first // 8, key, words, halves)
+        for i in range(min(8 * _CALLS, flat.size - first)):
+            flat[first + i] = _clip(flat[first + i] + table[halves[i]] * sigma)
 
 
 @_jit
@@ -110,14 +137,13 @@ def add_impulses(x, white, black, key):
     """pixel_noise.add_impulses"""
     pixels = x.shape[1] * x.shape[2]
     flat = x.reshape(x.shape[0], pixels)
-    key0, key1 = np.uint64(key[0]), np.uint64(key[1])
-    eight = np.empty(8, np.int64)
-    for first in range(0, pixels, 8):
-        _eight(np.uint64(first // 8), key0, key1, eight)
-        for i in range(min(8, pixels - first)):
-            if eight[i] < white:
+    words, halves = np.empty((4, _CALLS), np.uint32), np.empty(8 * _CALLS, np.int64)
+    for first in range(0, pixels, 8 * _CALLS):
+        _block(first // 8, key, words, halves)
+        for i in range(min(8 * _CALLS, pixels - first)):
+            if halves[i] < white:
                 flat[:, first + i] = _UNIT
-            if eight[i] >= black:
+            if halves[i] >= black:
                 flat[:, first + i] = _ZERO
 
 
@@ -254,21 +280,30 @@ def blend(image, sums, counts, ranks, equalize_layer, c):
         first, second = _layer_ranks(sums[0], bins), _layer_ranks(sums[1], bins)
     flat = image.reshape(image.shape[0], -1)
     scale0, scale1 = F(1.0 / (ranks * counts[0])), F(1.0 / (ranks * counts[1]))
-    for i in range(flat.shape[1]):
+    layer, w = np.empty(_STRIP, F), np.empty(_STRIP, F)
+    for start in range(0, flat.shape[1], _STRIP):
+        stop = min(start + _STRIP, flat.shape[1])
+        one, two = sums[0, start:stop], sums[1, start:stop]
+        # look-ups apart from arithmetic, which then vectorises
         if equalize_layer:
-            layer, weight = first[sums[0, i]], second[sums[1, i]]
+            for i in range(stop - start):
+                layer[i], w[i] = first[one[i]], second[two[i]]
         else:
-            layer, weight = F(sums[0, i]) * scale0, F(sums[1, i]) * scale1
-        z = _HALF - layer
-        e = z * _C5
-        e = (e + _C4) * z
-        e = (e + _C3) * z
-        e = (e + _C2) * z
-        e = (e + _C1) * z
-        e = e + _C0
-        w = e * e * weight * strength
+            for i in range(stop - start):
+                layer[i], w[i] = F(one[i]) * scale0, F(two[i]) * scale1
+        for i in range(stop - start):
+            z = _HALF - layer[i]
+            e = z * _C5
+            e = (e + _C4) * z
+            e = (e + _C3) * z
+            e = (e + _C2) * z
+            e = (e + _C1) * z
+            e = e + _C0
+            w[i] = e * e * w[i] * strength
         for k in range(flat.shape[0]):
-            flat[k, i] = _clip((w * layer + flat[k, i]) / (w + _UNIT))
+            strip = flat[k, start:stop]
+            for i in range(stop - start):
+                strip[i] = _clip((w[i] * layer[i] + strip[i]) / (w[i] + _UNIT))
 
 
 @_jit

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..plan import Table
-from ..rng import LANE_LATTICE, MASK, philox, split_words, unit_vectors
+from ..rng import LANE_LATTICE, MASK, host_philox, philox, split_words, unit_vectors
 from .textures import seeded_textures, signed
 
 LARGEST = 0.5**0.5  # of the absolute value, for unit gradients in two dimensions
@@ -39,9 +39,12 @@ class Lattices:
         def to(values: NDArray[Any]) -> Tensor:
             return signed(values).to(device, non_blocking=True)
 
-        owner_t = to(owner)
-        key0, key1, item = (to(textures[c])[owner_t] for c in ("key0", "key1", "item"))
-        words = philox(to(number), item, LANE_LATTICE, 0, key0, key1)
+        key0, key1, item = (textures[c][owner] for c in ("key0", "key1", "item"))
+        if device.type == "cpu":
+            drawn = host_philox(number.astype(np.uint64), item.astype(np.uint64), LANE_LATTICE, key0, key1)
+            words = tuple(signed(drawn).unbind(-1))
+        else:
+            words = philox(to(number), to(item), LANE_LATTICE, 0, to(key0), to(key1))
         gradients = torch.stack(unit_vectors(split_words(words).flatten()))  # (2, all lattice points)
         self.gradients = gradients
         step_t, shift_x_t, shift_y_t = to(step), to(shift_x), to(shift_y)
