@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pcs_augment as pa
-from pcs_augment import reference
+from pcs_augment import published
 from pcs_augment.base import as_float
 
 STEPS = list(enumerate(type(s).__name__ for s in pa.default_pipeline().steps))
@@ -37,7 +37,7 @@ def test_oracle_as_published(batch, per_image):
     def work():
         rng = np.random.default_rng(next(epoch))
         for image, target in host:
-            reference.published(image, target, rng)
+            published.augment(image, target, rng)
 
     per_image(work, len(host), rounds=3)
 

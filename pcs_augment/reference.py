@@ -1,16 +1,15 @@
 """The oracle: the pipeline for one image at a time, as plainly as the formulas, to test and to time the library against.
 
 ``apply`` follows a one-sample Plan in float64 NumPy: own random streams, exact equalisation, brute-force distances. Its step
-functions take (C, H, W) images in [0, 1], the step with its settings, and the plan's tables for it. ``published`` draws its own
-numbers and works as the published code does: 8-bit steps in OpenCV, Perlin noise point by point.
+functions take (C, H, W) images in [0, 1], the step with its settings, and the plan's tables for it.
 
-Needs pip install 'pcs-augment[reference]'; ``published`` also needs 'pcs-augment[noise]'.
+Needs pip install 'pcs-augment[reference]'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -21,7 +20,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from .base import Augmentation
-from .errors import InputError, PcsError
+from .errors import InputError
 from .plan import Plan, Table, Tables
 
 Array = NDArray[np.float64]
@@ -42,7 +41,7 @@ def apply(image: ArrayLike, target: Target | None, plan: Plan, pipeline: Augment
     if x.ndim not in (2, 3):
         raise InputError(f"image must be (H, W) or (C, H, W), got shape {x.shape}")
     x = x.reshape(-1, *x.shape[-2:])
-    out = None if target is None else _float64(target)
+    out = None if target is None else as_float64(target)
     for step, name, tables in zip(pipeline.sequence(), plan.names, plan.steps):
         if name in FILTERS:
             if out is not None:
@@ -197,7 +196,7 @@ def outline_of(target: Target, i: int) -> Array:
     return np.array([cx, cy]) + np.stack((-along - across, along - across, along + across, across - along))
 
 
-def _float64(target: Target) -> Target:
+def as_float64(target: Target) -> Target:
     boxes = np.asarray(target["boxes"], dtype=np.float64).reshape(-1, 5)
     out = target | {"boxes": boxes, "keep": np.ones(len(boxes), bool)}
     if target.get("polygons") is not None:
@@ -374,130 +373,3 @@ PIXELS: dict[str, Callable[[Array, Target | None, Any, Tables], Array]] = {
 }
 MOVES = {"Rotate90": rotate90, "Flip": flip}
 FILTERS = {"MinEdge": min_edge, "KeepDetectable": keep_detectable}
-
-
-# --- as the published code works ----------------------------------------------------------------------------------------
-
-
-def published(image: ArrayLike, target: Target | None, rng: np.random.Generator) -> tuple[Array, Target | None]:
-    """The default pipeline for one (H, W) image in [0, 1] with its own random numbers, 8-bit where the published code is.
-
-    Gaussians always have sigma 2; two bands where it darkens rows twice; Perlin noise from the noise package.
-    Returns the image and the target with ``keep (N,)``. Raises PcsError where the noise package is missing.
-    """
-    x = np.array(image, dtype=np.float64)
-    if x.ndim != 2:
-        raise InputError(f"image must be (H, W), got shape {x.shape}")
-    (height, width), out = x.shape, None if target is None else _float64(target)
-    if rng.random() < 0.5 and out is not None:
-        x = np.clip(x + _published_highlights(out, x.shape, rng), 0, 1)
-    if rng.random() < 0.2:
-        x = np.clip(x + _published_splines(height, width, rng), 0, 1)
-    if rng.random() < 0.05:
-        for i in range(max(height, width)):
-            if i < width:
-                x[:, i] = np.roll(x[:, i], rng.integers(-1, 2))
-            if i < height:
-                x[i] = np.roll(x[i], rng.integers(-1, 2))
-    if rng.random() < 0.4:
-        x = np.clip(x + rng.normal(0, rng.uniform(0.01, 0.06), x.shape), 0, 1)
-    if rng.random() < 0.2:
-        draw, white, black = rng.random(x.shape), *rng.uniform(0, 0.05, 2)
-        x[draw < white], x[draw > 1 - black] = 1, 0
-    x = _scaled(x, 2 ** rng.uniform(-1, 1), 0)
-    x = _scaled(x, 1.5 ** rng.uniform(), x.mean())
-    for texture in (_published_wave, _published_perlin):
-        if rng.random() < 0.4:
-            layer, weight = (
-                noise_layer([texture(height, width, rng) for _ in range(rng.integers(1, 11))], bins=256) for _ in range(2)
-            )
-            x = blend(x, layer, weight)
-    x = _scaled(x, 1.5 ** rng.uniform(), x.mean())
-    if rng.random() < 0.2:
-        x = np.clip(x + _published_overlay(height, width, rng) - 1, 0, 1)
-    if rng.random() < 0.7:
-        x = cv2.GaussianBlur(_grey(x), (int(rng.choice((3, 5, 7, 9))),) * 2, 2) / 255
-    turns = rng.integers(4) if height == width else 2 * rng.integers(2)
-    stack, out = flip(*rotate90(x[None], out, int(turns)), int(rng.integers(3)))
-    grey = _grey(stack[0])
-    for i in range(0 if out is None else len(out["boxes"])):
-        mask = np.zeros(grey.shape, np.uint8)
-        points = [np.rint(outline_of(out, i)).astype(np.int32)]  # type: ignore[arg-type]
-        cv2.polylines(cv2.fillPoly(mask, points, 1), points, True, 1, 4)
-        out["keep"][i] = mask.any() and np.ptp(grey[mask > 0]) > 0  # type: ignore[index]
-    return stack[0], out
-
-
-def _grey(x: Array) -> NDArray[np.uint8]:
-    return np.rint(255 * x).astype(np.uint8)
-
-
-def _scaled(x: Array, factor: float, about: float) -> Array:
-    """Brightness and contrast in 8 bits."""
-    grey = _grey(x)
-    return cv2.addWeighted(grey, factor, grey, 0, 255 * (1 - factor) * about) / 255
-
-
-def _published_wave(height: int, width: int, rng: np.random.Generator) -> Array:
-    turn, phase = rng.random(2)
-    return interference(_published_scale(height, width, rng), turn, phase, height, width)
-
-
-def _published_scale(height: int, width: int, rng: np.random.Generator) -> float:
-    """k log-uniform in [4, diagonal]."""
-    return 4 * max(1.0, np.hypot(height, width) / 4) ** rng.random()
-
-
-def _published_perlin(height: int, width: int, rng: np.random.Generator) -> Array:
-    """A slice of 3-D noise that starts on a lattice point; the package computes one point per call."""
-    try:
-        from noise import pnoise3
-    except ImportError as e:
-        raise PcsError("the published pipeline needs the noise package (it is compiled): pip install noise") from e
-    k, (first, second, z) = _published_scale(height, width, rng), rng.integers(0, 256, 3)
-    x, y = (np.arange(n) / k + start for n, start in ((width, first), (height, second)))
-    every = map(pnoise3, np.tile(x, height).tolist(), np.repeat(y, width).tolist(), repeat(float(z)))
-    return np.fromiter(every, np.float64, height * width).reshape(height, width)
-
-
-def _published_highlights(target: Target, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    offsets = np.full(shape, 128, np.uint8)
-    for i, (*_, h, theta) in enumerate(target["boxes"]):
-        points = np.rint(outline_of(target, i)).astype(np.int32)
-        if rng.random() < 0.2:
-            cv2.fillPoly(offsets, [points], int(rng.integers(90, 166)))
-            if rng.random() < 0.5:
-                # the published direction is mirrored
-                move = rng.choice((1, -1)) * h / 2 * np.array([np.sin(theta), np.cos(theta)])
-                masks = [np.zeros(shape, np.uint8) for _ in range(2)]
-                for mask, shift in zip(masks, (0, move.astype(np.int32))):
-                    cv2.fillPoly(mask, [points + shift], 1)
-                offsets[(masks[0] & masks[1]) > 0] = rng.integers(90, 166)
-        elif rng.random() < 0.2:
-            cv2.polylines(offsets, [points], True, int(rng.integers(90, 166)), int(rng.integers(1, 3)))
-    return cv2.GaussianBlur(offsets, (int(rng.choice((3, 5))),) * 2, 2) / 255 - 0.5
-
-
-def _published_splines(height: int, width: int, rng: np.random.Generator) -> Array:
-    """Drawn at twice the size, 1 to 3 px wide."""
-    offsets = np.full((2 * height, 2 * width), 128, np.uint8)
-    for _ in range(rng.integers(1, 11)):
-        curve = spline(rng.uniform(0, 2 * height, rng.integers(2, 5)), rng.uniform(0, 2 * np.pi), 2 * height, 2 * width)
-        points, grey, wide = np.rint(curve).astype(np.int32), int(rng.integers(256)), int(rng.integers(1, 4))
-        cv2.polylines(offsets, [points], False, grey, wide, cv2.LINE_AA)
-    return np.asarray(cv2.resize(offsets, (width, height), interpolation=cv2.INTER_AREA) / 127.5 - 1, np.float64)
-
-
-def _published_overlay(height: int, width: int, rng: np.random.Generator) -> Array:
-    visible = np.full((height, width), 255, np.uint8)
-    right, bottom = rng.integers(0, 2, 2)
-    if rng.random() < 0.5:
-        size, (dx, dy) = np.hypot(height, width) / np.sqrt(2), rng.uniform(-0.1, 0.1, 2)
-        centre = round((right + dx) * width), round((bottom + dy) * height)
-        visible[:] = 0
-        cv2.circle(visible, centre, round(size * rng.uniform(1.14, 1.34)), 255, cv2.FILLED)
-    else:
-        across, down = rng.integers(0, 32, 2)
-        visible[slice(height - down, None) if bottom else slice(down)] = 0
-        visible[:, slice(width - across, None) if right else slice(across)] = 0
-    return cv2.GaussianBlur(visible, (int(2 * rng.integers(16) + 1),) * 2, 2) / 255

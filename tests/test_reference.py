@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 import pcs_augment as pa
-from pcs_augment import reference, rng
+from pcs_augment import published, reference, rng
 from pcs_augment.errors import InputError, PcsError
 from pcs_augment.noise.interference import distances, wave
 from pcs_augment.noise.layer import LayerSums
@@ -131,7 +131,7 @@ def test_oracle_refuses_what_it_cannot_do(sample):
     with pytest.raises(InputError, match="shape"):
         reference.apply(np.zeros((1, 1, 8, 8)), None, pipeline.draw((1, 1, 8, 8)), pipeline)
     with pytest.raises(InputError, match="shape"):
-        reference.published(np.zeros((1, 8, 8)), None, np.random.default_rng(0))
+        published.augment(np.zeros((1, 8, 8)), None, np.random.default_rng(0))
 
 
 # --- step by step -------------------------------------------------------------------------------------------------------
@@ -438,8 +438,8 @@ def test_noise_layer_and_blend_follow_the_formulas():
     image = torch.rand(2, 60, 40, generator=torch.Generator().manual_seed(0))
     oracle = reference.blend(image.double().numpy(), layer.double().numpy(), weight.double().numpy(), 3.0)
     np.testing.assert_allclose(pa.blend(image, layer, weight, 3.0).numpy(), oracle, atol=1e-6)
-    published = np.abs(pa.noise_layer(textures, bins=256).numpy() - reference.noise_layer(plain, bins=256))
-    assert (published > 2 / 255).mean() < 0.01
+    eight_bit = np.abs(pa.noise_layer(textures, bins=256).numpy() - reference.noise_layer(plain, bins=256))
+    assert (eight_bit > 2 / 255).mean() < 0.01
 
 
 # --- as published -------------------------------------------------------------------------------------------------------
@@ -447,11 +447,11 @@ def test_noise_layer_and_blend_follow_the_formulas():
 
 def test_published_pipeline(sample, monkeypatch):
     """Runs in full, stays in range, moves labels with the image; a plain random field stands in for the noise package."""
-    monkeypatch.setattr(reference, "_published_perlin", lambda height, width, g: cv2.blur(g.random((height, width)), (9, 9)))
+    monkeypatch.setattr(published, "_perlin", lambda height, width, g: cv2.blur(g.random((height, width)), (9, 9)))
     image, target = sample[0][0, 0, 100:220, 60:160].numpy() / 255, sample[1][0]
     for seed in range(30):
-        out, new = reference.published(image, target, np.random.default_rng(seed))
-        again, _ = reference.published(image, target, np.random.default_rng(seed))
+        out, new = published.augment(image, target, np.random.default_rng(seed))
+        again, _ = published.augment(image, target, np.random.default_rng(seed))
         assert out.shape == image.shape
         assert np.array_equal(out, again)
         assert out.min() >= 0
@@ -460,10 +460,10 @@ def test_published_pipeline(sample, monkeypatch):
         assert np.array_equal(new["boxes"][:, 2:4], target["boxes"][:, 2:4].double().numpy())
         low, high = (np.stack([f(p, 0) for p in new["polygons"]]) for f in (np.min, np.max))
         assert ((low < new["boxes"][:, :2]) & (new["boxes"][:, :2] < high)).all()
-    assert reference.published(image, None, np.random.default_rng(0))[1] is None
+    assert published.augment(image, None, np.random.default_rng(0))[1] is None
 
 
 def test_published_pipeline_names_the_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "noise", None)
     with pytest.raises(PcsError, match="pip install noise"):
-        reference._published_perlin(4, 4, np.random.default_rng(0))
+        published._perlin(4, 4, np.random.default_rng(0))
