@@ -16,6 +16,7 @@ def loader(workers=0, batch_size=4, dataset=None, **options):
     return DataLoader(data, batch_size=batch_size, num_workers=workers, collate_fn=pa.collate, **options)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
 def test_one_and_four_workers_and_no_loader_give_the_same_bits(sample):
     pipeline = pa.default_pipeline(seed=4)
     batches = {w: list(pa.AugmentedLoader(loader(w), pipeline, device="cpu")) for w in (0, 1, 4)}
