@@ -7,6 +7,7 @@ what it does to pixels; this file owns the order, the keys, the checks, the targ
 from __future__ import annotations
 
 import numbers
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ class Augmentation(nn.Module):
         steps = self.sequence()
         instances = None if targets is None else tg.flatten(targets, size[0])
         counts = np.full(size[0], -1) if instances is None else instances.counts()
-        streams = open_streams(self.seed, int(epoch), rows, [s.words for s in steps])
+        streams = open_streams(self.seed, int(epoch), rows, [s.words for s in steps], [s.tag for s in steps])
         drawn: list[Tables] = []
         pending: NDArray[np.float64] | None = None  # symmetries that the objects have yet to follow
         for step, stream in zip(steps, streams):
@@ -78,7 +79,7 @@ class Augmentation(nn.Module):
             if instances is not None:
                 instances = step._remaining(instances, tables)
                 pending = _then(pending, step._symmetry(tables, size))
-        names = tuple(type(s).__name__ for s in steps)
+        names = tuple(s.settings for s in steps)
         return Plan(size, self.seed, int(epoch), rows, counts, names, tuple(drawn))
 
     def apply(
@@ -100,12 +101,13 @@ class Augmentation(nn.Module):
             return super().apply(images)
         if plan is None:
             raise InputError("apply needs the plan that draw returned: pipeline.apply(images, targets, plan)")
-        return self._apply_plan(check_images(images), targets, plan)
+        pixels = check_images(images)
+        if pixels.device.type == "cpu":
+            check_values(bool(in_range(pixels)), pixels)
+        return self._apply_plan(pixels, targets, plan)
 
     def _apply_plan(self, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> tuple[Tensor, Targets | None]:
         self._check_plan(images, targets, plan)
-        if images.device.type == "cpu":
-            check_values(bool(in_range(images)), images)
         with torch.no_grad():
             pixels = as_float(images)
             keep = torch.ones(int(plan.objects.clip(0).sum()), dtype=torch.bool, device=images.device)
@@ -121,7 +123,8 @@ class Augmentation(nn.Module):
                 return out, None
             new = [dict(t) for t in targets] if matrix is None else tg.moved(targets, matrix)
             for target, mine in zip(new, keep.split(plan.objects.tolist())):
-                target["keep"] = mine
+                earlier = target.get("keep")  # of a step applied before
+                target["keep"] = mine if earlier is None else mine & earlier.to(mine.device, non_blocking=True)
             return out, new
 
     def forward(
@@ -134,7 +137,8 @@ class Augmentation(nn.Module):
         """Draw and apply; objects that a filter drops are removed with all their keys.
 
         Returns images alone when called without targets, else (images, targets). On a GPU this synchronises once, to learn
-        which objects to remove and whether the pixel values were in range; ``draw`` and ``apply`` do not.
+        which objects to remove and whether the pixel values were in range (and to read the targets, if they are there too);
+        ``apply`` does not, nor does ``draw`` from host targets.
         """
         check_images(images)
         given = None if isinstance(targets, _Omitted) else targets
@@ -142,15 +146,16 @@ class Augmentation(nn.Module):
         if images.device.type == "cpu":
             check_values(bool(valid), images)
         plan = self.draw(images.shape, given, index, epoch)
-        out, new = self.apply(images, given, plan)
+        out, new = self._apply_plan(images, given, plan)
         if new is not None and self.filters():
             flags = torch.cat([valid.reshape(1), *(t["keep"] for t in new)]).cpu().numpy()
             check_values(bool(flags[0]), images)
             new = drop(new, flags[1:])
         else:
             check_values(bool(valid), images)
-            for t in new or ():
-                t.pop("keep")
+            for t, before in zip(new or (), given or ()):
+                if "keep" not in before:
+                    t.pop("keep")
         return out if isinstance(targets, _Omitted) else (out, new)
 
     def filters(self) -> bool:
@@ -160,9 +165,10 @@ class Augmentation(nn.Module):
     def _check_plan(self, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> None:
         if not isinstance(plan, Plan):
             raise InputError(f"plan must be a Plan, as draw or Plan.load returns it, got {type(plan).__name__}")
-        names = tuple(type(s).__name__ for s in self.sequence())
-        if plan.names != names:
-            raise InputError(f"the plan was drawn for the steps {plan.names}, this pipeline has {names}; draw a new plan")
+        settings = tuple(s.settings for s in self.sequence())
+        if plan.settings != settings:
+            ours, theirs = (tuple(sorted(set(a) - set(b))) for a, b in ((settings, plan.settings), (plan.settings, settings)))
+            raise InputError(f"the plan was drawn for the steps {theirs}, this pipeline has {ours}; draw a new plan")
         if plan.shape != tuple(images.shape):
             raise InputError(f"the plan was drawn for images {plan.shape}, got {tuple(images.shape)}; draw a new plan")
         if targets is not None:
@@ -188,6 +194,17 @@ class Step(Augmentation):
         super().__init__()
         self.p = check_chance("p", p)
         self.seed = check_seed(seed)
+
+    @property
+    def tag(self) -> int:
+        """A number of its kind, which keys its random stream beside its position."""
+        return zlib.crc32(type(self).__name__.encode()) & 0xFFFF
+
+    @property
+    def settings(self) -> str:
+        """What a plan must be applied with: the kind and every argument but p and seed, which only drawing reads."""
+        plain = {k: v for k, v in vars(self).items() if not k.startswith("_") and k not in ("training", "p", "seed")}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in plain.items())})"
 
     def sequence(self) -> Sequence[Step]:
         return (self,)
@@ -263,6 +280,13 @@ def check_integers(name: str, value: object, low: int, high: int) -> tuple[int, 
     return int(a), int(b)
 
 
+def check_level(name: str, value: object) -> int:
+    """A number of 8-bit grey levels."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or float(value) not in range(256):
+        raise InputError(f"{name} must be a whole number of grey levels in 0 .. 255, got {value!r}")
+    return int(float(value))
+
+
 def check_kernels(name: str, value: object) -> tuple[int, ...]:
     """A non-empty sequence of odd kernel sizes in 1 .. 99."""
     try:
@@ -321,14 +345,14 @@ def in_range(images: Tensor) -> Tensor:
 def check_values(valid: bool, images: Tensor) -> None:
     if not valid:
         low, high = (float(v) for v in images.float().aminmax())
-        what = "NaN" if low != low or high != high else f"[{low:g}, {high:g}]"
+        what = "NaN" if low != low or high != high else f"[{low:.8g}, {high:.8g}]"
         raise InputError(f"image values span {what}; expected floats in [0, 1] (divide 8-bit values by 255, or pass uint8)")
 
 
 def as_float(images: Tensor) -> Tensor:
     """A contiguous float32 copy in [0, 1]."""
     if images.dtype == torch.uint8:
-        return images.float().div_(255)
+        return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format).div_(255)
     return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
 
 
@@ -336,6 +360,7 @@ def _check_index(index: Any, batch: int) -> NDArray[np.int64]:
     if index is None:
         return np.arange(batch)
     rows = np.asarray(index.cpu() if isinstance(index, Tensor) else index)
-    if rows.shape != (batch,) or rows.dtype.kind not in "iu" or (len(rows) and int(rows.min()) < 0):
+    whole = rows.shape == (batch,) and rows.dtype.kind in "iu"
+    if not whole or int(rows.min()) < 0 or int(rows.max()) >= 2**63:
         raise InputError(f"index must be {batch} integers in [0, 2**63), one per image, got {index!r}")
     return rows.astype(np.int64)

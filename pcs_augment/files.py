@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import OutputError
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\..+")  # names that a killed process may leave of ``written``
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,14 +26,13 @@ from torch.utils.data import DataLoader, Dataset
 from . import __version__
 from .data import SUFFIXES, PCSDataset, read_json
 from .errors import DataError, InputError, OutputError, PcsError
-from .files import made_folder, written
+from .files import TEMPORARY, made_folder, written
 from .pipeline import Pipeline, default_pipeline
 from .plan import Plan
 from .targets import Target
 
 BLOCK = 64
 _DECIMALS = 4
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.(png|npz|json)")  # what a killed run leaves of files.written
 
 
 class Frozen(NamedTuple):
@@ -70,7 +68,12 @@ def freeze(
     again continues where it stopped. ``progress(done, all)`` is told how many images are done. Raises PcsError; nothing
     half-written stays.
     """
-    job = _Job(PCSDataset(annotations, images, published_labels), Path(out), default_pipeline(seed, min_edge, threshold), epoch)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    pipeline = default_pipeline(seed, min_edge, threshold)
+    pipeline.draw((1, 1, 1, 1), epoch=epoch)  # refuses a wrong epoch before anything is written
+    seed, epoch, threshold = int(seed), int(epoch), int(threshold)
+    job = _Job(PCSDataset(annotations, images, published_labels), Path(out), pipeline, epoch)
     settings = {
         "version": __version__,
         "data": job.fingerprint(),
@@ -317,7 +320,7 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 def _remove_temporaries(folder: Path) -> None:
     try:
         for path in folder.iterdir():
-            if _TEMPORARY.fullmatch(path.name):
+            if TEMPORARY.fullmatch(path.name):
                 path.unlink(missing_ok=True)
     except OSError as e:
         raise OutputError(f"cannot use {folder}: {e.strerror}; name a writable folder") from e

@@ -30,7 +30,8 @@ class AugmentedLoader:
     Batches of ``loader`` are (images, targets, index), as ``pa.collate`` makes them, or a mapping with these keys; targets may
     be None. ``index`` (B,) names the samples in the data set, so results depend on (seed, epoch, index) alone: not on
     workers, order or batch size. On a GPU, copying, drawing and augmenting the next batch overlap with the training step on
-    this one; the objects to remove are learnt one batch late, so that nothing waits. Targets come back on the device too.
+    this one; the objects to remove are learnt one batch late, so that nothing waits. Tensors in the targets come
+    back on the device too.
 
     device: default "cuda" where there is one, else "cpu". Call ``set_epoch`` before each epoch.
     """
@@ -41,6 +42,8 @@ class AugmentedLoader:
         self.loader = loader
         self.pipeline = pipeline
         self.device = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"device {str(self.device)!r} is not available here; use device='cpu'")
         self.epoch = 0
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
@@ -62,6 +65,9 @@ class AugmentedLoader:
         try:
             for batch in batches:
                 started = self._start(*_unpack(batch), epoch)
+                if self._stream is None:  # nothing overlaps on a CPU, so nothing is gained by running ahead
+                    yield self._finish(started)
+                    continue
                 if waiting is not None:
                     yield self._finish(waiting)
                 waiting = started
@@ -81,6 +87,9 @@ class AugmentedLoader:
         if self._stream is None:
             out, new = self.pipeline.apply(images.to(self.device), targets, plan)
             return _Started(out, new, _all_keep(new), None, None)
+        if images.is_cuda:  # what made the batch may still be running on the caller's stream
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
+            images.record_stream(self._stream)
         with torch.cuda.stream(self._stream):
             source = images if images.is_cuda or images.is_pinned() else images.pin_memory()
             moved = source.to(self.device, non_blocking=True)

@@ -36,7 +36,10 @@ class Pipeline(Augmentation):
         chosen = list(steps)
         for s in chosen:
             if not isinstance(s, Step):
-                raise InputError(f"a pipeline is made of steps such as pa.Blur(), got {type(s).__name__}")
+                raise InputError(
+                    f"a pipeline is made of steps such as pa.Blur(), got {type(s).__name__}; "
+                    "splice another pipeline with *its.steps"
+                )
         self.steps = nn.ModuleList(chosen)
         self.seed = check_seed(seed)
 
@@ -48,7 +51,7 @@ def default_pipeline(seed: int = 0, min_edge: float = 0.0, threshold: int = 0, p
     """The published pipeline (paper: Data augmentation, Fig. 2, Table S1) with better defaults where the published code slips.
 
     min_edge: objects with a side below this many px are dropped first; threshold: objects whose grey-value range is at most
-    this many 8-bit levels are dropped last; published: every quirk of the published code instead (Gaussians of 2 px whatever
+    this many 8-bit levels are dropped last; published: quirks of the published code instead (Gaussians of 2 px whatever
     the kernel, 8-bit equalisation, Perlin textures that start on a lattice point, alternating displacement, which needs
     square images, and mirrored highlights).
     """

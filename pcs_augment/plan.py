@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ Table = dict[str, NDArray]
 Tables = dict[str, Table]
 
 _FORMAT = 1
+_CORRUPT = (OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Plan:
     """What a pipeline will do to one batch.
 
     shape: (B, C, H, W) it was drawn for; index: (B,) sample indices; objects: (B,) number of objects per image (-1 where it
-    was drawn without targets); names and steps: one entry per step.
+    was drawn without targets); settings: the steps it is for, each with its arguments; steps: one entry per step.
     """
 
     shape: tuple[int, int, int, int]
@@ -39,7 +41,7 @@ class Plan:
     epoch: int
     index: NDArray[np.int64]
     objects: NDArray[np.int64]
-    names: tuple[str, ...]
+    settings: tuple[str, ...]
     steps: tuple[Tables, ...]
 
     def __len__(self) -> int:
@@ -66,6 +68,11 @@ class Plan:
             steps=steps,
         )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The kinds of the steps."""
+        return tuple(s.partition("(")[0] for s in self.settings)
+
     @staticmethod
     def concatenate(plans: Sequence[Plan]) -> Plan:
         """One plan for the samples of several, which must come from one pipeline and one image size."""
@@ -73,11 +80,11 @@ class Plan:
             raise InputError("concatenate needs at least one plan, got none")
         first = plans[0]
         for p in plans[1:]:
-            if (p.shape[1:], p.names, p.seed, p.epoch) != (first.shape[1:], first.names, first.seed, first.epoch):
+            if (p.shape[1:], p.settings, p.seed, p.epoch) != (first.shape[1:], first.settings, first.seed, first.epoch):
                 raise InputError(
                     "plans to concatenate must agree in image size, steps, seed and epoch; got "
-                    f"{first.shape[1:]}, {first.names}, {first.seed}, {first.epoch} and "
-                    f"{p.shape[1:]}, {p.names}, {p.seed}, {p.epoch}"
+                    f"{first.shape[1:]}, {first.settings}, {first.seed}, {first.epoch} and "
+                    f"{p.shape[1:]}, {p.settings}, {p.seed}, {p.epoch}"
                 )
         starts = np.cumsum([0] + [len(p) for p in plans])
 
@@ -104,7 +111,7 @@ class Plan:
             for name, table in tables.items():
                 for column, values in table.items():
                     arrays[f"{s}/{name}/{column}"] = values
-        head = {"format": _FORMAT, "shape": self.shape, "seed": self.seed, "epoch": self.epoch, "names": self.names}
+        head = {"format": _FORMAT, "shape": self.shape, "seed": self.seed, "epoch": self.epoch, "settings": self.settings}
         arrays["head"] = np.array(json.dumps(head))
         with written(path) as temporary, open(temporary, "wb") as file:
             _savez_reproducibly(file, arrays)
@@ -117,7 +124,7 @@ class Plan:
                 head = json.loads(str(data["head"]))
                 if head["format"] != _FORMAT:
                     raise DataError(f"{path}: plan format {head['format']} is not {_FORMAT}; draw the plan again")
-                steps: list[Tables] = [{} for _ in head["names"]]
+                steps: list[Tables] = [{} for _ in head["settings"]]
                 for key in data.files:
                     if key.count("/") == 2:
                         s, name, column = key.split("/")
@@ -129,14 +136,14 @@ class Plan:
                     head["epoch"],
                     data["index"],
                     data["objects"],
-                    tuple(head["names"]),
+                    tuple(head["settings"]),
                     tuple(steps),
                 )
         except DataError:
             raise
         except FileNotFoundError as e:
             raise DataError(f"{path}: no such plan file") from e
-        except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as e:
+        except _CORRUPT as e:
             raise DataError(f"{path}: not a plan written by Plan.save ({e})") from e
 
 
@@ -148,8 +155,3 @@ def _savez_reproducibly(file, arrays: dict[str, NDArray]) -> None:
             info.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(info, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(values), allow_pickle=False)
-
-
-def no_rows(**columns: NDArray) -> Table:
-    """An empty table with the given columns' dtypes."""
-    return {k: v[:0] for k, v in columns.items()}

@@ -354,7 +354,7 @@ def keep_detectable(x: Array, target: Target, step: Any) -> NDArray[np.bool_]:
         here = around(points, step.dilation + 1, x.shape)
         px, py = centres(x.shape, here)
         grey = np.rint(x[:, *here] * 255)[:, inside(points, px, py) | near(points, step.dilation, px, py)]
-        keep[i] = grey.size > 0 and np.ptp(grey) > step.threshold
+        keep[i] = grey.size > 0 and np.ptp(grey, axis=1).max() > step.threshold
     return keep
 
 

@@ -92,15 +92,21 @@ def scale_integer(words: Words, low: int, high: int) -> NDArray[np.int64]:
     return ((words * np.uint64(high - low + 1)) >> np.uint64(32)).astype(np.int64) + low
 
 
-def open_streams(seed: int, epoch: int, index: NDArray[np.int64], words: Sequence[int]) -> list[Stream]:
+def open_streams(
+    seed: int, epoch: int, index: NDArray[np.int64], words: Sequence[int], tags: Sequence[int] | None = None
+) -> list[Stream]:
     """One ``Stream`` per step; ``words[s]`` is how many words of lane 0 step s reads for each sample.
+
+    tags: a 16-bit number per step, its kind; two different steps that are used alone (both at position 0, with one seed) would
+    otherwise draw the same numbers.
 
     Two Philox calls serve the whole pipeline: one for all stream keys, one for all lane-0 words. Steps are numbered by
     their position, so two equal steps in one pipeline draw different numbers.
     """
     steps, batch = len(words), len(index)
     sample = _u64(index)
-    position = np.arange(steps, dtype=np.uint64)[:, None]
+    kind = np.zeros(steps, np.uint64) if tags is None else _u64(tags)
+    position = (np.arange(steps, dtype=np.uint64) | kind << np.uint64(16))[:, None]
     k = philox(
         sample & np.uint64(MASK),
         sample >> np.uint64(32),

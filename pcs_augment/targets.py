@@ -98,7 +98,7 @@ def flatten(targets: Sequence[Target], images: int) -> Instances:
     outlines: list[Any] = []
     for i, t in enumerate(targets):
         polygons = t.get("polygons")
-        outlines += list(bx.box_corners(boxes[sample == i])) if polygons is None else polygons
+        outlines += list(bx.box_corners(boxes[sample == i])) if polygons is None else list(polygons)
     try:  # thousands of small tensors: one concatenation, and the quickest way to learn their lengths
         points = torch.cat(outlines).detach().cpu().double().numpy()
         corners = np.fromiter(map(Tensor.numel, outlines), np.int64, len(outlines)) // 2
@@ -164,6 +164,9 @@ def _host_rows(parts: Sequence[Any], width: int) -> NDArray[np.float64]:
 def moved(targets: Sequence[Target], matrix: NDArray[np.float64]) -> Targets:
     """New dicts whose boxes and polygons follow the (B, 2, 3) symmetries of their images, on whatever device they are."""
     out = [dict(t) for t in targets]
+    kinds = {(t["boxes"].dtype, t["boxes"].device) for t in out if isinstance(t["boxes"], Tensor)}
+    if len(kinds) > 1:  # one at a time, or the widest type would spread over the batch
+        return [moved([t], matrix[i : i + 1])[0] for i, t in enumerate(out)]
     _move_key(out, "boxes", matrix)
     if any(t.get("polygons") is not None for t in out):
         _move_key(out, "polygons", matrix)
@@ -204,7 +207,8 @@ def select(target: Target, keep: NDArray[np.bool_]) -> Target:
         if isinstance(value, np.ndarray):
             return value[rows] if value.ndim and len(value) == len(keep) else value
         if isinstance(value, (list, tuple)) and len(value) == len(keep):
-            return type(value)([value[i] for i in rows])
+            picked = [value[i] for i in rows]
+            return tuple(picked) if isinstance(value, tuple) else picked
         return value
 
     return {k: pick(v) for k, v in target.items()}

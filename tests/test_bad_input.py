@@ -68,7 +68,9 @@ def test_targets(targets, words):
         pa.default_pipeline()(good, targets)
 
 
-@pytest.mark.parametrize("index", [[0], [0, -1], [0.5, 1], [[0, 1]], "ab", torch.tensor([0.0, 1.0])])
+@pytest.mark.parametrize(
+    "index", [[0], [0, -1], [0.5, 1], [[0, 1]], "ab", torch.tensor([0.0, 1.0]), np.array([0, 2**63], np.uint64)]
+)
 def test_index(index):
     with pytest.raises(pa.InputError, match="index must be 2 integers"):
         pa.Blur()(good, index=index)
@@ -109,7 +111,12 @@ def test_epoch(epoch):
         (lambda: pa.Overlay(radius=(2, 1)), "radius must satisfy"),
         (lambda: pa.Displace(reach=0.5), "reach must be a whole number"),
         (lambda: pa.MinEdge(-1), "min_edge must be at least 0"),
-        (lambda: pa.KeepDetectable(threshold=256), "threshold must satisfy"),
+        (lambda: pa.KeepDetectable(threshold=256), "threshold must be a whole number of grey levels"),
+        (lambda: pa.KeepDetectable(1.5), "whole number of grey levels"),
+        (lambda: pa.Splines(widths=1.0), "widths must be"),
+        (lambda: pa.Pipeline([pa.Pipeline([])]), "splice"),
+        (lambda: pa.perlin([], (4, 4)), "at least 1 px"),
+        (lambda: pa.blend(torch.zeros(4, 4), np.zeros((4, 4)), 1.0), "must be tensors"),
         (lambda: pa.Pipeline([pa.Blur]), "made of steps"),
         (lambda: pa.perlin([0.5], (4, 4)), "at least 1 px"),
         (lambda: pa.interference([8], (4,)), "size must be"),

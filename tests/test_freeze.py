@@ -13,6 +13,7 @@ from PIL import Image
 
 import pcs_augment as pa
 from pcs_augment import freeze as frz
+from pcs_augment.files import TEMPORARY, written
 from pcs_augment.freeze import freeze
 
 SETTINGS = {"seed": 3, "epoch": 2, "min_edge": 1.5}
@@ -143,7 +144,11 @@ def test_interrupted_then_resumed_is_as_if_nothing_happened(
         with pytest.raises(KeyboardInterrupt):
             freeze(source, out, **SETTINGS)
     assert not (out / "val.json").exists()
-    (out / "val" / ".0000000000.png.ab12cd_9.png").write_bytes(b"left by a kill")
+    killed = []
+    for path in (out / "val" / "0000000000.png", out / "plans" / "plan.npz", out / "val.json"):
+        killed.append(written(path))  # entered, but not left while the test runs, as by a killed process
+        killed[-1].__enter__()
+    assert len([p for p in out.rglob(".*") if TEMPORARY.fullmatch(p.name)]) >= 3
     result = freeze(source, out, **SETTINGS)
     assert contents(out) == contents(tmp_path / "whole")
     assert result.resumed in (0, 4, 8, 11)

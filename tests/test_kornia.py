@@ -111,17 +111,17 @@ def test_outlines_alone_stand_for_their_minimum_area_boxes():
 @pytest.mark.parametrize("step", MOVING_STEPS, ids=name)
 def test_everything_follows_the_pixels(step, size, pixel_edges):
     y, x, far_y, far_x = 3, 5, 6, 12  # the box covers pixels y .. far_y, x .. far_x
-    images = torch.zeros(12, 1, *size)
+    images = torch.zeros(48, 1, *size)
     images[:, :, y : far_y + 1, x : far_x + 1] = 0.5
     images[:, :, y, x] = 1
     masks = (images * 200).round()
     half = 0.5 if pixel_edges else 0.0
     edge = 1 if pixel_edges else 0  # how far the last covered pixel's coordinate lies before the box's end
-    points = torch.tensor([[x + half, y + half]]).expand(12, 1, 2)
+    points = torch.tensor([[x + half, y + half]]).expand(48, 1, 2)
     ends = torch.tensor([[x, y], [far_x + edge, y], [far_x + edge, far_y + edge], [x, far_y + edge]], dtype=torch.float)
-    corners = ends.expand(12, 1, 4, 2)
+    corners = ends.expand(48, 1, 4, 2)
     xyxy = torch.cat((corners[:, :, 0], corners[:, :, 2]), -1)
-    xywh = torch.tensor([[x, y, far_x + 1 - x, far_y + 1 - y]], dtype=torch.float).expand(12, 1, 4)
+    xywh = torch.tensor([[x, y, far_x + 1 - x, far_y + 1 - y]], dtype=torch.float).expand(48, 1, 4)
     keys = ["input", "mask", "keypoints", "bbox", "bbox_xyxy", "bbox_xywh"]
     wrapped = wrap(step, pixel_edges=pixel_edges)
     augment = K.AugmentationSequential(wrapped, data_keys=keys)
@@ -131,7 +131,7 @@ def test_everything_follows_the_pixels(step, size, pixel_edges):
     assert torch.equal(moved[1], (moved[0] * 200).round())
     matrix = wrapped.transform_matrix
     seen = set()
-    for i in range(12):
+    for i in range(48):
         seen.add(tuple(matrix[i].flatten().tolist()))
         at = (moved[0][i, 0] == 1).nonzero()[0].flip(0)
         assert torch.equal(moved[2][i, 0], at + half)
@@ -141,7 +141,7 @@ def test_everything_follows_the_pixels(step, size, pixel_edges):
         assert torch.equal(moved[3][i, 0].amax(0), high.float() + edge)
         assert moved[4][i, 0].tolist() == [*low.tolist(), *(high + edge).tolist()]
         assert moved[5][i, 0].tolist() == [*low.tolist(), *(high + 1 - low).tolist()]
-    assert len(seen) == len(step._kinds((12, 1, *size)))
+    assert len(seen) == len(step._kinds((48, 1, *size)))
     for back, original in zip(augment.inverse(*moved), given):
         assert torch.equal(back, original)
 

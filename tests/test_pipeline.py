@@ -1,5 +1,6 @@
 """Laws of the whole pipeline: what results depend on, purity, plans, types, sizes, targets."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_order_and_thread_count_do_not_matter(sample):
 
 
 def test_seed_epoch_and_index_each_change_the_result():
-    images = random_images(1, 20, 30)
+    images = random_images(1, 70, 90)  # larger than two border bands
     base = everything(0)(images)
     assert torch.equal(everything(0)(images), base)
     assert not torch.equal(everything(1)(images), base)
@@ -122,6 +123,8 @@ def test_strided_and_channels_last_images_give_the_same():
     want = pipeline(images)
     assert torch.equal(pipeline(images.to(memory_format=torch.channels_last)), want)
     assert torch.equal(pipeline(images.transpose(2, 3).contiguous().transpose(2, 3)), want)
+    bytes_ = (images * 255).to(torch.uint8)
+    assert torch.equal(pipeline(bytes_.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)), pipeline(bytes_))
 
 
 def test_channels_share_layers_and_grey_stays_grey():
@@ -185,6 +188,8 @@ def test_bad_plans_are_named(tmp_path):
     plan = pipeline.draw(images.shape)
     with pytest.raises(pa.InputError, match="drawn for the steps"):
         pa.Blur().apply(images, None, plan)
+    with pytest.raises(pa.InputError, match="drawn for the steps"):
+        pa.default_pipeline(published=True).apply(images, None, plan)
     with pytest.raises(pa.InputError, match="drawn for images"):
         pipeline.apply(random_images(2, 8, 9), None, plan)
     with pytest.raises(pa.InputError, match="objects per image"):
@@ -204,6 +209,12 @@ def test_bad_plans_are_named(tmp_path):
     broken.write_bytes(broken.read_bytes()[:300])
     with pytest.raises(pa.DataError, match=r"not a plan written by Plan\.save"):
         pa.Plan.load(broken)
+    plan.save(broken)
+    whole = broken.read_bytes()
+    for at in range(0, len(whole), 37):
+        broken.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with contextlib.suppress(pa.DataError):  # a flipped bit may hit padding, but no other error may come out
+            pa.Plan.load(broken)
     with pytest.raises(pa.OutputError, match="cannot write"):
         plan.save(tmp_path / "missing" / "plan.npz")
 
@@ -326,10 +337,64 @@ def test_it_is_a_module_like_any_other():
     assert "sigma=(0.01, 0.06)" in repr(pipeline)
 
 
-def test_the_published_variant_differs_only_in_its_arguments(sample):
+def test_the_published_variant_has_the_published_quirks(sample):
     ours, published = pa.default_pipeline(seed=2), pa.default_pipeline(seed=2, published=True)
     assert [type(s) for s in ours.steps] == [type(s) for s in published.steps]
+    quirks = {
+        "Highlight": {"sigma": 2.0, "mirrored": True},
+        "Displace": {"alternate": True},
+        "InterferenceLayer": {"bins": 256},
+        "PerlinLayer": {"bins": 256, "offset": False},
+        "Overlay": {"sigma": 2.0},
+        "Blur": {"sigma": 2.0},
+    }
+    for a, b in zip(ours.steps, published.steps):
+        differ = {k: v for k, v in vars(b).items() if not k.startswith("_") and vars(a)[k] != v}
+        assert differ == quirks.get(type(b).__name__, {})
     images, targets, index = (v[:3] for v in sample)
     a, b = ours(images, targets, index=index)[0], published(images, targets, index=index)[0]
     assert not torch.equal(a, b)
     assert float((a - b).abs().mean()) < 0.15
+
+
+def test_different_steps_used_alone_draw_different_numbers():
+    shape = (200, 1, 8, 8)
+    gates = [step(p=0.5).draw(shape).steps[0]["images"]["sample"].tolist() for step in (pa.Blur, pa.Flip, pa.GaussianNoise)]
+    assert gates[0] != gates[1] != gates[2] != gates[0]
+    noisy, impulses = (step.draw(shape).steps[0]["images"] for step in (pa.GaussianNoise(), pa.ImpulseNoise()))
+    assert not np.any(noisy["key0"] == impulses["key0"])
+
+
+def test_a_keep_of_an_earlier_step_is_not_forgotten():
+    image = random_images(1, 40, 40)
+    target = {"boxes": torch.tensor([[20.0, 20, 10, 8, 0], [20, 20, 10, 1, 0]])}
+    small, seen = pa.MinEdge(2), pa.KeepDetectable()
+    image, targets = small.apply(image, [target], small.draw(image.shape, [target]))
+    assert targets[0]["keep"].tolist() == [True, False]
+    _, targets = seen.apply(image, targets, seen.draw(image.shape, targets))
+    assert targets[0]["keep"].tolist() == [True, False]
+    assert pa.Blur()(image, targets)[1][0]["keep"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("kernels", ["numba", "torch"])
+def test_a_flat_coloured_patch_is_undetectable(kernels, monkeypatch):
+    monkeypatch.setenv("PCS_AUGMENT_KERNELS", kernels)
+    image = torch.tensor([0.2, 0.5, 0.8]).view(1, 3, 1, 1).expand(1, 3, 40, 40).clone()
+    target = {"boxes": torch.tensor([[10.0, 10, 8, 6, 0.3], [30, 30, 8, 6, 0.3]])}
+    image[0, 1, 30, 30] = 0.6
+    assert pa.KeepDetectable()(image, [target])[1][0]["boxes"].tolist() == target["boxes"][1:].tolist()
+
+
+def test_types_of_boxes_do_not_spread_over_the_batch():
+    images, targets = random_images(2, 20, 20), random_targets([2, 2], 20, 20)
+    targets[1]["boxes"] = targets[1]["boxes"].double()
+    out = pa.Flip()(images, targets)[1]
+    assert [t["boxes"].dtype for t in out] == [torch.float32, torch.float64]
+
+
+def test_outlines_may_come_as_one_array():
+    images, targets = random_images(1, 30, 30), random_targets([3], 30, 30)
+    square = bx.box_corners(targets[0]["boxes"])
+    as_list, as_array = ({"boxes": targets[0]["boxes"], "polygons": p} for p in (list(square), square.numpy()))
+    pipeline = everything(3)
+    assert torch.equal(pipeline(images, [as_list])[0], pipeline(images, [as_array])[0])

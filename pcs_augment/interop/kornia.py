@@ -159,10 +159,10 @@ class _Drawn:
             raise InputError(f"params were drawn for {len(index)} images, got {b}; leave params out or give that batch")
         seed, epoch, position = (_one(params, k) for k in ("seed", "epoch", "position"))
         words = [0] * position + [self.step.words]
-        stream = open_streams(seed % 2**64, epoch, index, words)[position]
+        stream = open_streams(seed % 2**64, epoch, index, words, [self.step.tag] * len(words))[position]
         tables: Tables = self.step._draw(stream, (b, c, h, w), instances)
-        names = (type(self.step).__name__,)
-        return Plan((b, c, h, w), seed % 2**64, epoch, index, np.full(b, -1), names, (tables,))
+        settings = (self.step.settings,)
+        return Plan((b, c, h, w), seed % 2**64, epoch, index, np.full(b, -1), settings, (tables,))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.step!r}, seed={self.seed}, position={self.position})"

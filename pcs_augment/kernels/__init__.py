@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -22,6 +23,9 @@ def _load() -> ModuleType | None:
     try:
         from . import cpu
     except ImportError:
+        return None
+    except RuntimeError as e:  # numba finds no place for its cache
+        warnings.warn(f"the CPU kernels are off: {e}; set NUMBA_CACHE_DIR to a writable folder", stacklevel=2)
         return None
     return cpu
 

@@ -1,6 +1,6 @@
 """All numba twins under one name; importing this needs numba."""
 
-from .outlines import coat, filled, object_extremes, strokes
+from .outlines import coat, filled, object_spread, strokes
 from .pixels import (
     add_curves,
     add_impulses,
@@ -28,7 +28,7 @@ __all__ = [
     "coat",
     "filled",
     "mask",
-    "object_extremes",
+    "object_spread",
     "philox",
     "scale",
     "stretch",

@@ -16,12 +16,13 @@ _ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
 
 
 @_jit
-def object_extremes(images, sample, points, first, corners, convex, radius, low, high):
-    """raster.row_spans, then filters._row_extremes: lowest and highest 8-bit grey value in and around each outline."""
-    _, _, height, width = images.shape
+def object_spread(images, sample, points, first, corners, convex, radius, spread):
+    """filters.KeepDetectable._spread: the widest 8-bit range of any channel in and around each outline."""
+    _, channels, height, width = images.shape
     reach, square = F(radius), F(radius * radius)
     for n in range(sample.size):
-        image, extremes = images[sample[n]], np.array([255.0, 0.0], F)
+        image, extremes = images[sample[n]], np.empty((channels, 2), F)
+        extremes[:, 0], extremes[:, 1] = 255, 0
         outline = points[first[n] : first[n] + corners[n]]
         left, right = np.full(height, F(np.inf)), np.full(height, F(-np.inf))
         at = np.empty(corners[n], F)
@@ -48,7 +49,9 @@ def object_extremes(images, sample, points, first, corners, convex, radius, low,
             crossings = np.sort(at[:found])
             for i in range(0, found - 1, 2):
                 _scan(image, y, crossings[i], crossings[i + 1], width, extremes)
-        low[n], high[n] = np.rint(extremes[0]), np.rint(extremes[1])
+        spread[n] = -1
+        for c in range(channels):
+            spread[n] = max(spread[n], np.int64(np.rint(extremes[c, 1]) - np.rint(extremes[c, 0])))
 
 
 @_jit
@@ -67,7 +70,7 @@ def _scan(image, y, left, right, width, extremes):
         row = image[c, y]
         for x in range(first, last + 1):
             grey = row[x] * F(255)
-            extremes[0], extremes[1] = min(extremes[0], grey), max(extremes[1], grey)
+            extremes[c, 0], extremes[c, 1] = min(extremes[c, 0], grey), max(extremes[c, 1], grey)
 
 
 @_jit

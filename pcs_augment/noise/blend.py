@@ -23,13 +23,17 @@ def blend(image: Tensor, layer: Tensor, weight_layer: Tensor, c: float = 5.0) ->
     b = image.float()
     try:
         layer, weight_layer = (v.to(torch.float32).broadcast_to(b.shape) for v in (layer, weight_layer))
-    except RuntimeError as e:
+    except (RuntimeError, AttributeError) as e:
         raise InputError(
-            f"layers of shapes {tuple(layer.shape)} and {tuple(weight_layer.shape)} do not broadcast to the image "
-            f"{tuple(image.shape)}"
+            f"layer and weight_layer must be tensors that broadcast to the image {tuple(image.shape)}, "
+            f"got {_shape(layer)} and {_shape(weight_layer)}: they do not broadcast"
         ) from e
     sigma = deviation(b if b.ndim == 4 else b[None]).reshape(-1, *[1] * (b.ndim - 1))
     return blend_with(b, layer, weight_layer, sigma * check_positive("c", c, zero=True)).to(image.dtype)
+
+
+def _shape(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def blend_with(b: Tensor, layer: Tensor, weight_layer: Tensor, strength: Tensor) -> Tensor:

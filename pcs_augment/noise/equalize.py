@@ -41,7 +41,7 @@ def _checked(texture: Tensor) -> Tensor:
 
 
 def _rows_at_once(flat: Tensor) -> int:
-    return 1 if flat.device.type == "cpu" else max(1, 2**25 // flat.shape[1])
+    return 1 if flat.device.type == "cpu" else max(1, 2**25 // max(flat.shape[1], _PASSES * _PARTS))
 
 
 def _equalize_rows(x: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class LayerSums:
     def _ranks(self, first: int, last: int):
         """Chunks of textures as (start, stop, (t, H * W) int32 ranks in 0 .. RANKS)."""
         pixels = self.height * self.width
-        chunk = 1 if self.device.type == "cpu" else max(1, _CHUNK_PX // pixels)
+        chunk = 1 if self.device.type == "cpu" else max(1, _CHUNK_PX // max(pixels, _BINS))
         for a in range(first, last, chunk):
             b = min(a + chunk, last)
             yield a, b, (self._perlin(a, b) if self.kind == "perlin" else self._interference(a, b))

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..plan import Table
 from ..rng import Words, check_seed, open_streams, scale_uniform
 
-SMALLEST_SCALE = 4.0  # px, SPEC section 2
+SMALLEST_SCALE = 4.0  # px, as published
 
 
 def draw_textures(words: Words, low: float, high: float) -> Table:
@@ -29,7 +29,7 @@ def draw_textures(words: Words, low: float, high: float) -> Table:
 def seeded_textures(scale: Any, size: Sequence[int], seed: int) -> tuple[Table, int, int]:
     """The textures of the public functions ``perlin`` and ``interference``: one table and the image size, checked."""
     k = np.atleast_1d(np.asarray(scale.cpu() if isinstance(scale, torch.Tensor) else scale, dtype=np.float64))
-    if k.ndim != 1 or not np.isfinite(k).all() or (k < 1).any():
+    if k.ndim != 1 or not len(k) or not np.isfinite(k).all() or (k < 1).any():
         raise InputError(f"scale must be (T,) spatial scales of at least 1 px, got {scale!r}")
     try:
         height, width = (int(n) for n in size)

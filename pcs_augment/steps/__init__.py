@@ -1,4 +1,4 @@
-"""The steps and filters, one file per row of the published table (SPEC of the pipeline: paper, Table S1)."""
+"""The steps and filters, one file per row of the published table (paper, Table S1)."""
 
 from .displace import Displace
 from .filters import KeepDetectable, MinEdge

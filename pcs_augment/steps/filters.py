@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import raster
-from ..base import Shape, Step, check_integers, check_positive
+from ..base import Shape, Step, check_level, check_positive
 from ..kernels import cpu_kernels, run_all
 from ..plan import Table, Tables
 from ..rng import Stream
@@ -48,7 +48,8 @@ class MinEdge(Step):
 class KeepDetectable(Step):
     """Drop objects whose grey values, rounded to 8 bits, span at most ``threshold`` levels near their outline.
 
-    Looked at are the pixels whose centres lie inside the outline or within ``dilation`` px of it, in all channels. Row-wise
+    Looked at are the pixels whose centres lie inside the outline or within ``dilation`` px of it; of several channels, the one
+    with the widest range counts. Row-wise
     range queries on a table of running extremes make this independent of how large the objects are.
     """
 
@@ -56,7 +57,7 @@ class KeepDetectable(Step):
 
     def __init__(self, threshold: int = 0, dilation: float = 2.0) -> None:
         super().__init__()
-        self.threshold = check_integers("threshold", (threshold, threshold), 0, 255)[0]
+        self.threshold = check_level("threshold", threshold)
         self.dilation = check_positive("dilation", dilation)
 
     def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
@@ -74,49 +75,52 @@ class KeepDetectable(Step):
             return
         points = np.stack((outlines["x"], outlines["y"]), -1)
         fast = cpu_kernels(images.device)
-        extremes = self._extremes_on_cpu if fast is not None else self._extremes
-        lowest, highest = extremes(images, table, points)
+        measure = self._spread_on_cpu if fast is not None else self._spread
+        spread = measure(images, table, points)
         place = torch.from_numpy(first[table["sample"]] + table["object"]).to(images.device, non_blocking=True)
-        keep.index_copy_(0, place, keep.index_select(0, place) & (highest - lowest > self.threshold))
+        keep.index_copy_(0, place, keep.index_select(0, place) & (spread > self.threshold))
 
-    def _extremes(self, images: Tensor, table: Table, points: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-        """(N,) int64 lowest and highest grey value, by row-wise range queries whose number does not depend on the pixels."""
+    def _spread(self, images: Tensor, table: Table, points: NDArray[np.float64]) -> Tensor:
+        """(N,) int64 grey-value ranges, by row-wise range queries whose number does not depend on the pixels."""
         height, width = images.shape[2:]
         spans = raster.row_spans(points, table["corners"], self.dilation, height, width, images.device)
         sample = torch.from_numpy(table["sample"]).to(images.device, non_blocking=True)[spans.instance]
         extent = raster.bounds(points, table["corners"], height, width, self.dilation)
-        low, high = _row_extremes(images, sample, spans, int((extent[:, 2] - extent[:, 0]).max()))
-        lowest = torch.full((len(table["sample"]),), 255, dtype=torch.int64, device=images.device)
-        lowest.scatter_reduce_(0, spans.instance, low, "amin")
-        highest = torch.zeros_like(lowest).scatter_reduce_(0, spans.instance, high, "amax")
-        return lowest, highest
+        widest = int((extent[:, 2] - extent[:, 0]).max())
+        spread = torch.full((len(table["sample"]),), -1, dtype=torch.int64, device=images.device)
+        for channel in images.unbind(1):
+            low, high = _row_extremes(channel, sample, spans, widest)
+            lowest = torch.full_like(spread, 255).scatter_reduce_(0, spans.instance, low, "amin")
+            highest = torch.zeros_like(spread).scatter_reduce_(0, spans.instance, high, "amax")
+            spread = torch.maximum(spread, highest - lowest)
+        return spread
 
-    def _extremes_on_cpu(self, images: Tensor, table: Table, points: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+    def _spread_on_cpu(self, images: Tensor, table: Table, points: NDArray[np.float64]) -> Tensor:
         """The same, pixel by pixel."""
         fast = cpu_kernels(images.device)
         assert fast is not None
         corners = table["corners"]
         first, convex = np.cumsum(corners) - corners, raster.is_convex(points, corners)
-        low, high = np.empty(len(corners), np.int64), np.empty(len(corners), np.int64)
+        spread = np.empty(len(corners), np.int64)
 
         def part(rows: NDArray[np.int64]) -> None:
             mine = (table["sample"][rows], points, first[rows], corners[rows], convex[rows])
-            a, b = rows[0], rows[-1] + 1
-            fast.object_extremes(images.numpy(), *mine, self.dilation, low[a:b], high[a:b])
+            fast.object_spread(images.numpy(), *mine, self.dilation, spread[rows[0] : rows[-1] + 1])
 
         run_all(part, (r for r in np.array_split(np.arange(len(corners)), 4 * torch.get_num_threads()) if len(r)))
-        return torch.from_numpy(low), torch.from_numpy(high)
+        return torch.from_numpy(spread)
 
 
 def _row_extremes(images: Tensor, sample: Tensor, spans: raster.Spans, widest: int) -> tuple[Tensor, Tensor]:
-    """(S,) int64 lowest and highest 8-bit grey value in each span of up to ``widest`` px; (255, 0) for empty ones."""
+    """(S,) int64 lowest and highest 8-bit grey value in each span of up to ``widest`` px of
+    (B, H, W) images; (255, 0) for empty ones."""
     grey = (images * 255).round_().to(torch.uint8)
-    width = grey.shape[3]
-    row = (sample * grey.shape[2] + spans.y) * width
+    _, height, width = grey.shape
+    row = (sample * height + spans.y) * width
     start, end = row + spans.left.clamp(max=width - 1), row + spans.right
     empty = spans.right <= spans.left
-    lowest = _range_query(grey.amin(1), start, end, widest, torch.minimum)
-    highest = _range_query(grey.amax(1), start, end, widest, torch.maximum)
+    lowest = _range_query(grey, start, end, widest, torch.minimum)
+    highest = _range_query(grey, start, end, widest, torch.maximum)
     return lowest.masked_fill_(empty, 255), highest.masked_fill_(empty, 0)
 
 

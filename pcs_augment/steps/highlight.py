@@ -20,6 +20,7 @@ from ..targets import Instances
 from .update import column
 
 FILL, FILL_TWICE, OUTLINE = range(3)
+_CANDIDATES = 2**22
 _BORDER = 0.5  # px; a fill covers the pixels its border passes through, so crystals thinner than a pixel show
 
 
@@ -76,8 +77,9 @@ class Highlight(Step):
         fill, second = fill[painted], second[painted]
         words = stream.item_words(mine.sample, mine.object, 4, LANE_PAINT)
         offset, other = (scale_integer(words[:, i], *self.grey) / 255 - 0.5 for i in (0, 1))
-        theta = mine.boxes[:, 4] * (-1 if self.mirrored else 1)
-        way = mine.boxes[:, 3] / 2 * (1 - 2 * scale_integer(words[:, 2], 0, 1))
+        width, height = mine.boxes[:, 2], mine.boxes[:, 3]
+        theta = (mine.boxes[:, 4] + (width < height) * (np.pi / 2)) * (-1 if self.mirrored else 1)
+        way = np.minimum(width, height) / 2 * (1 - 2 * scale_integer(words[:, 2], 0, 1))
         objects = {
             "sample": mine.sample,
             "object": mine.object,
@@ -105,10 +107,12 @@ class Highlight(Step):
         samples, taps = table["sample"][used], gaussian.weights(table["kernel"], self.sigma)[used]
         points = np.stack((outlines["x"], outlines["y"]), -1)
         fast = cpu_kernels(images.device)
-        at_once = max(1, len(samples)) if images.device.type != "cpu" else 1 if fast else 8
+        groups = [samples[i : i + 1] for i in range(len(samples))]
+        if fast is None:
+            groups = _by_area(samples, objects, points, images)
 
-        def some(a: int) -> None:
-            group = samples[a : a + at_once]
+        def some(group: NDArray[np.int64]) -> None:
+            a = int(np.searchsorted(samples, group[0]))
             rows, corners = (_rows(t["sample"], group) for t in (objects, outlines))
             mine = {k: v[rows] for k, v in objects.items()}
             slot = np.searchsorted(group, mine["sample"])
@@ -117,16 +121,26 @@ class Highlight(Step):
                 return
             offsets = _paint(mine, points[corners], slot, len(group), images)
             index = column(group, images.device)
-            offsets = gaussian.blur(offsets, column(taps[a : a + at_once], images.device))
+            offsets = gaussian.blur(offsets, column(taps[a : a + len(group)], images.device))
             images.index_copy_(0, index, images.index_select(0, index).add_(offsets).clamp_(0, 1))
 
-        starts = range(0, len(samples), at_once)
         if fast is not None:
-            run_all(some, starts)
+            run_all(some, groups)
         else:
-            for a in starts:
-                some(a)
+            for group in groups:
+                some(group)
         return images
+
+
+def _by_area(
+    samples: NDArray[np.int64], objects: Table, points: NDArray[np.float64], images: Tensor
+) -> list[NDArray[np.int64]]:
+    """Touched samples in groups whose objects' rectangles hold up to _CANDIDATES pixels, which bounds the memory."""
+    rectangle = raster.bounds(points, objects["corners"], *images.shape[2:])
+    area = np.prod(rectangle[:, 2:] - rectangle[:, :2], 1) + images.shape[2] * images.shape[3] // 8
+    total = np.bincount(np.searchsorted(samples, objects["sample"]), area, len(samples)).cumsum()
+    part = (total // _CANDIDATES).astype(np.int64)
+    return np.split(samples, np.flatnonzero(np.diff(part)) + 1)
 
 
 def _rows(sample: NDArray[np.int64], group: NDArray[np.int64]) -> slice:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from .update import column
 
 SAMPLES = 100
 _WORDS_PER_CURVE = 8
+_CHUNK_PX = 2**25  # pixels of coverage maps in flight
 
 
 class Splines(Step):
@@ -43,7 +44,7 @@ class Splines(Step):
         super().__init__(p, seed)
         self.curves = check_integers("curves", curves, 1, 1000)
         self.knots = check_integers("knots", knots, 2, 4)
-        self.widths = tuple(float(w) for w in widths)
+        self.widths = tuple(float(w) for w in widths) if isinstance(widths, Iterable) else ()
         if not self.widths or not all(0 < w <= 50 for w in self.widths):
             raise InputError(f"widths must be a non-empty sequence of px in (0, 50], got {widths!r}")
         self.offset = check_interval("offset", offset, -1, 1)
@@ -80,7 +81,7 @@ class Splines(Step):
 
             run_all(one, range(len(samples)))
             return images
-        at_once = 8 if images.device.type == "cpu" else max(1, len(samples))
+        at_once = max(1, _CHUNK_PX // (self.curves[1] * images.shape[2] * images.shape[3]))
         for a in range(0, len(samples), at_once):
             group = samples[a : a + at_once]
             mine = {k: v[np.isin(table["sample"], group)] for k, v in table.items()}
