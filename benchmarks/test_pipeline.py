@@ -1,4 +1,4 @@
-"""The default pipeline, step by step and in all, beside the oracle that works as the published code does."""
+"""The default pipeline, step by step and in all, beside one that works as the published code does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_default_pipeline_without_numba(batch, per_image, monkeypatch):
     per_image(lambda: pipeline(images, targets, index=index, epoch=next(epoch)), len(images), rounds=3)
 
 
-def test_oracle_as_published(batch, per_image):
+def test_as_published(batch, per_image):
     pytest.importorskip("noise", reason="the published textures come from the compiled package `noise`")
     images, targets, _ = batch
     host = [(i[0].numpy(), t) for i, t in zip(images, targets)]

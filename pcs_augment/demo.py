@@ -16,7 +16,7 @@ from .loader import AugmentedLoader
 from .pipeline import default_pipeline
 
 # of many seeds, one whose first six images happen to show all kinds of noise in the paper's Fig. 2
-SEED = 8549
+SEED = 62974
 
 
 def sample_path() -> Path:
