@@ -17,6 +17,7 @@ from torch import Tensor
 
 from . import boxes as bx
 from .errors import InputError
+from .kernels import cpu_kernels
 
 Target = dict[str, Any]
 Targets = list[Target]
@@ -57,6 +58,9 @@ class Instances:
         mine = matrix[self.sample]
         boxes = bx.move_boxes(self.boxes, mine)
         per_image = np.bincount(self.sample, self.corners, self.images).astype(np.int64)
+        fast = cpu_kernels(torch.device("cpu"))
+        if fast is not None:
+            return replace(self, boxes=boxes, points=fast.move(self.points, matrix, per_image))
         entries = [[np.repeat(matrix[:, i, j], per_image) for j in range(3)] for i in range(2)]
         x, y = self.points.T
         return replace(self, boxes=boxes, points=np.stack([a * x + b * y + c for a, b, c in entries], -1))

@@ -1,6 +1,6 @@
 """All numba twins under one name; importing this needs numba."""
 
-from .outlines import coat, filled, object_spread, strokes
+from .outlines import coat, filled, move, object_spread, strokes
 from .pixels import (
     add_curves,
     add_impulses,
@@ -28,6 +28,7 @@ __all__ = [
     "coat",
     "filled",
     "mask",
+    "move",
     "object_spread",
     "philox",
     "scale",

@@ -176,3 +176,18 @@ def coat(owner, number, instance, xs, ys):
     for i in range(instance.size):
         here = owner[ys[i], xs[i]]
         owner[ys[i], xs[i]] = max(here, np.int32(number[instance[i]]))
+
+
+@_jit
+def move(points, matrix, counts):
+    """targets.Instances.moved: (V, 2) points, ``counts`` of them for each (2, 3) matrix in turn."""
+    out = np.empty_like(points)
+    first = 0
+    for b in range(counts.size):
+        m = matrix[b]
+        for i in range(first, first + counts[b]):
+            x, y = points[i, 0], points[i, 1]
+            out[i, 0] = m[0, 0] * x + m[0, 1] * y + m[0, 2]
+            out[i, 1] = m[1, 0] * x + m[1, 1] * y + m[1, 2]
+        first += counts[b]
+    return out
