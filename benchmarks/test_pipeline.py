@@ -8,7 +8,7 @@ import torch
 
 import pcs_augment as pa
 from pcs_augment import published
-from pcs_augment.base import as_float
+from pcs_augment.checks import as_float
 
 STEPS = list(enumerate(type(s).__name__ for s in pa.default_pipeline().steps))
 

@@ -18,14 +18,11 @@ from torch import Tensor, nn
 
 from . import boxes as bx
 from . import targets as tg
+from .checks import Shape, as_float, check_chance, check_images, check_index, check_shape, check_values, in_range
 from .errors import InputError
 from .plan import Plan, Tables
 from .rng import Stream, check_seed, open_streams
 from .targets import Instances, Target, Targets
-
-Shape = tuple[int, int, int, int]
-
-FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class _Omitted:
@@ -62,7 +59,7 @@ class Augmentation(nn.Module):
         index: (B,) integers in [0, 2^63), default 0 .. B-1. Raises InputError.
         """
         size = check_shape(shape)
-        rows = _check_index(index, size[0])
+        rows = check_index(index, size[0])
         if isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral) or not 0 <= int(epoch) < 2**32:
             raise InputError(f"epoch must be an integer in [0, 2**32), got {epoch!r}")
         steps = self.sequence()
@@ -203,8 +200,10 @@ class Step(Augmentation):
     @property
     def settings(self) -> str:
         """What a plan must be applied with: the kind and every argument but p and seed, which only drawing reads."""
-        plain = {k: v for k, v in vars(self).items() if not k.startswith("_") and k not in ("training", "p", "seed")}
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in plain.items())})"
+        return f"{type(self).__name__}({self._arguments(('training', 'p', 'seed'))})"
+
+    def _arguments(self, without: tuple[str, ...]) -> str:
+        return ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_") and k not in without)
 
     def sequence(self) -> Sequence[Step]:
         return (self,)
@@ -233,8 +232,7 @@ class Step(Augmentation):
         return np.flatnonzero(stream.uniform(0) < self.p)
 
     def extra_repr(self) -> str:
-        plain = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training"}
-        return ", ".join(f"{k}={v!r}" for k, v in plain.items())
+        return self._arguments(("training",))
 
 
 def _then(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
@@ -250,117 +248,3 @@ def drop(targets: Targets, keep: NDArray[np.bool_]) -> Targets:
         out.append(tg.select(rest, keep[first : first + n]))
         first += n
     return out
-
-
-# --- argument checks ----------------------------------------------------------------------------------------------------
-
-
-def check_chance(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
-        raise InputError(f"{name} must be a probability in [0, 1], got {value!r}")
-    return float(value)
-
-
-def check_interval(name: str, value: object, low: float, high: float) -> tuple[float, float]:
-    """A pair a <= b inside [low, high]."""
-    try:
-        a, b = (float(v) for v in value)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be a pair (low, high), got {value!r}") from None
-    if not low <= a <= b <= high:
-        raise InputError(f"{name} must satisfy {low} <= low <= high <= {high}, got {value!r}")
-    return a, b
-
-
-def check_integers(name: str, value: object, low: int, high: int) -> tuple[int, int]:
-    """A pair of integers a <= b inside [low, high]."""
-    a, b = check_interval(name, value, low, high)
-    if a != int(a) or b != int(b):
-        raise InputError(f"{name} must be a pair of integers, got {value!r}")
-    return int(a), int(b)
-
-
-def check_level(name: str, value: object) -> int:
-    """A number of 8-bit grey levels."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or float(value) not in range(256):
-        raise InputError(f"{name} must be a whole number of grey levels in 0 .. 255, got {value!r}")
-    return int(float(value))
-
-
-def check_kernels(name: str, value: object) -> tuple[int, ...]:
-    """A non-empty sequence of odd kernel sizes in 1 .. 99."""
-    try:
-        sizes = tuple(int(v) for v in value if int(v) == v)  # type: ignore[attr-defined]
-        whole = len(sizes) == len(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        sizes, whole = (), False
-    if not whole or not sizes or any(k % 2 == 0 or not 1 <= k <= 99 for k in sizes):
-        raise InputError(f"{name} must be a sequence of odd integers in 1 .. 99, got {value!r}")
-    return sizes
-
-
-def check_positive(name: str, value: object, zero: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not np.isfinite(float(value)):
-        raise InputError(f"{name} must be a finite number, got {value!r}")
-    if float(value) < 0 or (float(value) == 0 and not zero):
-        raise InputError(f"{name} must be {'at least' if zero else 'above'} 0, got {value!r}")
-    return float(value)
-
-
-def check_shape(shape: Sequence[int]) -> Shape:
-    try:
-        size = tuple(int(n) for n in shape)
-    except (TypeError, ValueError):
-        size = ()
-    if len(size) != 4 or min(size) < 1:
-        raise InputError(f"images must be (B, C, H, W) with every size at least 1, got {shape!r}")
-    if max(size[2:]) > 16384:
-        raise InputError(f"images may have up to 16384 px a side, got {size[2]} x {size[3]}; cut them into tiles")
-    return size
-
-
-def check_images(images: object) -> Tensor:
-    """Type, rank and size, without looking at pixels."""
-    if not isinstance(images, Tensor):
-        raise InputError(f"images must be a torch.Tensor (B, C, H, W), got {type(images).__name__}")
-    if images.dtype not in (*FLOATS, torch.uint8):
-        raise InputError(f"images must be float32, float16, bfloat16 or uint8, got {images.dtype}; convert them")
-    if images.ndim != 4 or 0 in images.shape:
-        raise InputError(
-            f"images must be (B, C, H, W) with every size at least 1, got shape {tuple(images.shape)}; "
-            "add dimensions with images[None] or leave out empty batches"
-        )
-    check_shape(images.shape)
-    return images
-
-
-def in_range(images: Tensor) -> Tensor:
-    """A boolean scalar on the images' device: every value in [0, 1] (False for NaN)."""
-    if images.dtype == torch.uint8:
-        return torch.ones((), dtype=torch.bool, device=images.device)
-    low, high = images.aminmax()
-    return (low >= 0) & (high <= 1)
-
-
-def check_values(valid: bool, images: Tensor) -> None:
-    if not valid:
-        low, high = (float(v) for v in images.float().aminmax())
-        what = "NaN" if low != low or high != high else f"[{low:.8g}, {high:.8g}]"
-        raise InputError(f"image values span {what}; expected floats in [0, 1] (divide 8-bit values by 255, or pass uint8)")
-
-
-def as_float(images: Tensor) -> Tensor:
-    """A contiguous float32 copy in [0, 1]."""
-    if images.dtype == torch.uint8:
-        return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format).div_(255)
-    return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-
-
-def _check_index(index: Any, batch: int) -> NDArray[np.int64]:
-    if index is None:
-        return np.arange(batch)
-    rows = np.asarray(index.cpu() if isinstance(index, Tensor) else index)
-    whole = rows.shape == (batch,) and rows.dtype.kind in "iu"
-    if not whole or int(rows.min()) < 0 or int(rows.max()) >= 2**63:
-        raise InputError(f"index must be {batch} integers in [0, 2**63), one per image, got {index!r}")
-    return rows.astype(np.int64)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .base import check_positive
+from .checks import check_positive
 
 
 def check_sigma(sigma: float | None) -> float | None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from . import targets as tg
-from .base import Augmentation, check_images, check_values, drop, in_range
+from .base import Augmentation, drop
+from .checks import check_images, check_values, in_range
 from .errors import InputError
 from .targets import Targets
 

@@ -48,7 +48,9 @@ def bounds(points: Array, corners: Ints, height: int, width: int, margin: float 
 
 
 def to_device(values: NDArray, device: torch.device) -> Tensor:
-    """Host numbers as float32 (or unchanged integers) on the device."""
+    """Host numbers on the device: floats as float32, 64-bit words as int64."""
+    if values.dtype == np.uint64:
+        values = values.astype(np.int64)
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     return (tensor.float() if tensor.is_floating_point() else tensor).to(device, non_blocking=True)
 

@@ -66,10 +66,6 @@ class Stream(NamedTuple):
         """Word ``column`` as (B,) floats uniform on [low, high)."""
         return scale_uniform(self.words[:, column], low, high)
 
-    def uniforms(self, first: int, count: int, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
-        """Words first .. first + count - 1 as (B, count) floats uniform on [low, high)."""
-        return scale_uniform(self.words[:, first : first + count], low, high)
-
     def integer(self, column: int, low: int, high: int) -> NDArray[np.int64]:
         """Word ``column`` as (B,) integers uniform on {low .. high}, both ends included."""
         return scale_integer(self.words[:, column], low, high)

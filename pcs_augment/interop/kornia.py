@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from .. import boxes as bx
 from .. import targets as tg
-from ..base import Augmentation, Step, _check_index, check_values
+from ..base import Augmentation, Step
+from ..checks import check_index, check_values
 from ..errors import InputError
 from ..plan import Plan, Tables
 from ..rng import check_seed, open_streams
@@ -140,12 +141,12 @@ class _Drawn:
         """
         if isinstance(epoch, bool) or not isinstance(epoch, (int, np.integer)) or not 0 <= epoch < 2**32:
             raise InputError(f"epoch must be an integer in [0, 2**32), got {epoch!r}")
-        self._index: Any = None if index is None else _check_index(index, len(index))
+        self._index: Any = None if index is None else check_index(index, len(index))
         self._epoch = int(epoch)
 
     def generate_parameters(self, batch_shape: Sequence[int]) -> Params:
         """int64 tensors (B,): ``seed`` (modulo 2^64), ``epoch``, ``index`` and ``position``."""
-        index = torch.as_tensor(_check_index(self._index, batch_shape[0]))
+        index = torch.as_tensor(check_index(self._index, batch_shape[0]))
         if self.same_on_batch:
             index = index[:1].expand(len(index)).clone()
         signed = self.seed - (self.seed >> 63 << 64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..base import check_positive
+from ..checks import check_positive
 from ..errors import InputError
 from ..statistics import deviation, exp2_twice
 

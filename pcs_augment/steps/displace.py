@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..base import Shape, Step, check_positive
+from ..base import Step
+from ..checks import Shape, check_positive
 from ..errors import InputError
 from ..plan import Tables
 from ..rng import LANE_DISPLACE, Stream, halves

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import raster
-from ..base import Shape, Step, check_level, check_positive
+from ..base import Step
+from ..checks import Shape, check_level, check_positive
 from ..kernels import cpu_kernels, run_all
 from ..plan import Table, Tables
 from ..rng import Stream

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import boxes as bx
-from ..base import Shape, Step
+from ..base import Step
+from ..checks import Shape
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import gaussian, raster
-from ..base import Shape, Step, check_chance, check_integers, check_kernels
+from ..base import Step
+from ..checks import Shape, check_chance, check_integers, check_kernels
 from ..kernels import cpu_kernels, run_all
 from ..plan import Table, Tables
+from ..raster import to_device
 from ..rng import LANE_OBJECT, LANE_PAINT, Stream, scale_integer
 from ..targets import Instances
-from .update import column
 
 FILL, FILL_TWICE, OUTLINE = range(3)
 _CANDIDATES = 2**22
@@ -120,8 +121,8 @@ class Highlight(Step):
                 _paint_on_cpu(fast, images[group[0]].numpy(), mine, points[corners], taps[a])
                 return
             offsets = _paint(mine, points[corners], slot, len(group), images)
-            index = column(group, images.device)
-            offsets = gaussian.blur(offsets, column(taps[a : a + len(group)], images.device))
+            index = to_device(group, images.device)
+            offsets = gaussian.blur(offsets, to_device(taps[a : a + len(group)], images.device))
             images.index_copy_(0, index, images.index_select(0, index).add_(offsets).clamp_(0, 1))
 
         if fast is not None:
@@ -187,10 +188,10 @@ def _paint(objects: Table, points: NDArray[np.float64], slot: NDArray[np.int64],
     pixels = height * width
     owner = torch.zeros(images * pixels, dtype=torch.int64, device=device)
     for coat in _coats(objects, points, height, width, device):
-        number = column(2 * coat.owner + 1 + coat.second, device)[coat.instance] * coat.hit
-        place = column(slot[coat.owner] * pixels, device)[coat.instance] + coat.y * width + coat.x
+        number = to_device(2 * coat.owner + 1 + coat.second, device)[coat.instance] * coat.hit
+        place = to_device(slot[coat.owner] * pixels, device)[coat.instance] + coat.y * width + coat.x
         owner.scatter_reduce_(0, place.flatten(), number.flatten(), "amax")
-    return column(_offsets(objects), device)[owner].view(images, 1, height, width)
+    return to_device(_offsets(objects), device)[owner].view(images, 1, height, width)
 
 
 def _paint_on_cpu(fast: ModuleType, image: NDArray, objects: Table, points: NDArray[np.float64], taps: NDArray) -> None:

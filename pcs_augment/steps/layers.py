@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from .. import statistics
-from ..base import Shape, Step, check_integers, check_interval, check_positive
+from ..base import Step
+from ..checks import Shape, check_integers, check_interval, check_positive
 from ..kernels import cpu_kernels, run_all
 from ..noise.blend import blend_with
 from ..noise.layer import LayerSums, chosen_equalize

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .. import gaussian
-from ..base import Shape, Step, check_chance, check_integers, check_interval, check_kernels
+from ..base import Step
+from ..checks import Shape, check_chance, check_integers, check_interval, check_kernels
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ..base import Shape, Step, check_interval
+from ..base import Step
+from ..checks import Shape, check_interval
 from ..plan import Tables
 from ..rng import LANE_PIXEL, Stream, halves, normal_table, normals
 from ..targets import Instances

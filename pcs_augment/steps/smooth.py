@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from .. import gaussian
-from ..base import Shape, Step, check_kernels
+from ..base import Step
+from ..checks import Shape, check_kernels
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances

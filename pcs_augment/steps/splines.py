@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import raster
-from ..base import Shape, Step, check_integers, check_interval
+from ..base import Step
+from ..checks import Shape, check_integers, check_interval
 from ..errors import InputError
 from ..kernels import cpu_kernels, run_all
 from ..plan import Table, Tables
-from ..raster import repeat_ranges
+from ..raster import repeat_ranges, to_device
 from ..rng import Stream, scale_integer, scale_uniform
 from ..targets import Instances
-from .update import column
 
 SAMPLES = 100
 _WORDS_PER_CURVE = 8
@@ -86,7 +86,7 @@ class Splines(Step):
             group = samples[a : a + at_once]
             mine = {k: v[np.isin(table["sample"], group)] for k, v in table.items()}
             offsets = _paint(mine, np.searchsorted(group, mine["sample"]), len(group), images)
-            index = column(group, images.device)
+            index = to_device(group, images.device)
             images.index_copy_(0, index, images.index_select(0, index).add_(offsets).clamp_(0, 1))
         return images
 
@@ -100,7 +100,8 @@ def curve_points(curves: Table, height: int, width: int) -> NDArray[np.float64]:
     for m in np.unique(knots):
         at = np.linspace(0, 1, m)
         basis = np.stack([np.prod([(along - b) / (a - b) for b in at if b != a], 0) for a in at], -1)  # Lagrange
-        y[knots == m] = heights[knots == m, :m] @ basis.T
+        mine = heights[knots == m]
+        y[knots == m] = sum(mine[:, j, None] * basis[:, j] for j in range(m))  # a matrix product may vary with its shape
     x = along * width - width / 2
     y -= height / 2
     c, s = np.cos(curves["angle"])[:, None], np.sin(curves["angle"])[:, None]
@@ -120,19 +121,19 @@ def _paint(curves: Table, slot: NDArray[np.int64], images: int, like: Tensor) ->
     """(images, 1, H, W) offsets: each curve's coverage, composited in order."""
     height, width, device = *like.shape[2:], like.device
     segment, x, y, distance, valid, thickness = _strokes(curves, like)
-    wide = column(thickness, device)[segment]
+    wide = to_device(thickness, device)[segment]
     # a pixel's coverage by a line of width w at distance d; a line thinner than a pixel never covers it whole
     cover = torch.minimum((wide / 2 + 0.5 - distance).clamp_(min=0), wide.clamp(max=1)) * valid
     place = segment // (SAMPLES - 1) * (height * width) + y * width + x
     covers = torch.zeros(len(slot) * height * width, device=device)
     covers.scatter_reduce_(0, place.flatten(), cover.flatten(), "amax")
     covers = covers.view(len(slot), 1, height, width)
-    offset = column(curves["offset"], device).view(-1, 1, 1, 1)
+    offset = to_device(curves["offset"], device).view(-1, 1, 1, 1)
     out = torch.zeros(images, 1, height, width, device=device)
     order = np.arange(len(slot)) - np.searchsorted(slot, slot)
     for rank in range(int(order.max(initial=-1)) + 1):  # the n-th curve of every image at once
         chosen = np.flatnonzero(order == rank)
-        rows, images_of = column(chosen, device), column(slot[chosen], device)
+        rows, images_of = to_device(chosen, device), to_device(slot[chosen], device)
         cover = covers.index_select(0, rows)
         under = out.index_select(0, images_of)
         out.index_copy_(0, images_of, under.mul_(1 - cover).add_(cover * offset[rows]))

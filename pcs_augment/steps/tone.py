@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from .. import statistics
-from ..base import Shape, Step, check_interval, check_positive
+from ..base import Step
+from ..checks import Shape, check_interval, check_positive
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..kernels import cpu_kernels, run_all
+from ..raster import to_device
 
 
 def update(
@@ -29,7 +29,7 @@ def update(
     if not len(sample):
         return images
     device = images.device
-    rows = [column(c, device) for c in columns]
+    rows = [to_device(c, device) for c in columns]
     fast = cpu_kernels(device) if twin else None
     if fast is not None:
         kernel, pixels, values = getattr(fast, twin), images.numpy(), [r.numpy() for r in rows]
@@ -44,16 +44,8 @@ def update(
         return images
     if len(sample) == len(images):
         return change(images, *rows)
-    index = column(sample, device)
+    index = to_device(sample, device)
     return images.index_copy_(0, index, change(images.index_select(0, index), *rows))
-
-
-def column(values: NDArray, device: torch.device) -> Tensor:
-    """Host numbers on the device: floats as float32, 64-bit words as int64."""
-    if values.dtype == np.uint64:
-        values = values.astype(np.int64)
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
-    return (tensor.float() if tensor.is_floating_point() else tensor).to(device, non_blocking=True)
 
 
 def per_image(values: Tensor) -> Tensor:
