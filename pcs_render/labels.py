@@ -1,0 +1,66 @@
+"""Labels from geometry: what is where in a scene, hidden or not, without looking at pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import Floats, crystal_points, hull2d, min_area_rect, pixels, project
+from .scene import Scene
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One entry per crystal, in the order in which they were placed."""
+
+    boxes: Floats  # (N, 5): cx, cy, w, h px, theta rad clockwise on screen in [-pi/2, pi/2); w >= h
+    polygons: list[Floats]  # (K, 2) px each: convex hull of the projection, clockwise on screen
+    depth: Floats  # (N,): distance of the crystal's centre from the camera's plane, Blender units
+    model: NDArray[np.int64]  # (N,)
+    refractive_index: Floats  # (N,)
+    targets: Floats  # (N, 4): area px^2, aspect ratio, angle (degrees, counter-clockwise), largest area allowed
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """(N,) crystals from the nearest to the camera to the farthest."""
+        return np.argsort(self.depth, kind="stable")
+
+
+def labels(scene: Scene) -> Labels:
+    """The labels of every crystal of a scene, occluded or not."""
+    boxes, polygons, depth = [], [], []
+    for crystal in scene.crystals:
+        points = crystal_points(scene, crystal)
+        polygons.append(hull2d(project(scene.camera, points)))
+        boxes.append(min_area_rect(polygons[-1]))
+        depth.append(scene.camera.distance - (points[:, 2].min() + points[:, 2].max()) / 2)
+    return Labels(
+        np.array(boxes).reshape(-1, 5),
+        polygons,
+        np.array(depth),
+        np.array([c.model for c in scene.crystals], np.int64),
+        np.array([c.refractive_index for c in scene.crystals]),
+        np.array([(c.target.area, c.target.ratio, c.target.angle, c.target.largest) for c in scene.crystals]).reshape(-1, 4),
+    )
+
+
+def masks(scene: Scene, visible: bool = False) -> NDArray[np.bool_]:
+    """(N, H, W) masks: the pixels whose centre lies inside each crystal's hull.
+
+    ``visible``: only where no other crystal's centre of depth is nearer to the camera. A crystal is glass and what is behind
+    it can still be seen; this tells whose outline is the topmost.
+    """
+    found = labels(scene)
+    height, width = scene.camera.height, scene.camera.width
+    out = np.zeros((len(found.polygons), height, width), bool)
+    for mask, polygon in zip(out, found.polygons):
+        rows, columns, inside = pixels(polygon, width, height)
+        mask[rows, columns] = inside
+    if visible:
+        taken = np.zeros((height, width), bool)
+        for i in found.order:
+            out[i] &= ~taken
+            taken |= out[i]
+    return out

@@ -1,0 +1,275 @@
+"""What a data set shows: every number of the statistical model, the scene and the camera, in one place.
+
+The defaults are the published ones (the paper's Data set generation, and the settings file released with it).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from .errors import DataError, InputError
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Lengths in model space are in Blender units, on the image in px, angles in degrees; ranges are (low, high)."""
+
+    # image
+    width: int = 384
+    height: int = 384
+
+    # statistical model (equations 1 to 4)
+    rule: Literal["published", "unbiased"] = "published"  # does the area that is left cap the next crystal's?
+    covered: Range = (0.05, 0.5)  # part of the image that the union of all hulls shall reach
+    max_crystals: int = 100
+    area: Range = (4.0, 16384.0)  # px^2 of the oriented box, density 1 / a
+    aspect_ratio: Range = (1.0, 11.4)
+    long_side: float = 384.0  # px; long elongated crystals are cut to aspect ratios that respect it
+
+    # shapes
+    shapes: str = "habits"  # "habits", "cube", or the path of an OBJ file with one object per shape
+    shape_count: int = 1851  # of "habits"
+    shape_seed: int = 0  # of "habits"
+    models_per_image: int = 1  # 0: every crystal draws from all shapes
+    elongation: float = 6.0  # the halves x > 0 and x <= 0 move apart by up to this much each, in model units
+
+    # pose: rotation about the long axis, tilt out of the image plane
+    roll: Range = (0.0, 360.0)
+    tilt: Range = (-60.0, 60.0)
+
+    # how close the oriented box must come to its target (equation 6)
+    tolerance_size: float = 2.0  # px, of the square root of the area
+    tolerance_ratio: float = 0.2
+    tolerance_angle: float = 2.0
+
+    # placement
+    max_iou: float = 0.7  # of the hulls of any two crystals
+    max_layers: int = 3  # crystals over one pixel
+
+    # camera: above the surface z = 0, looking down; the well is ``depth`` deep
+    field_of_view: float = 0.7854  # rad, across the longer side of the image
+    camera_distance: float = 15.0
+    depth: float = 15.0
+    f_stop: float = 0.1  # 0: everything in focus; else focused at half depth
+
+    # material
+    material: Literal["glass", "opaque"] = "glass"
+    refractive_index: Range = (1.1, 1.8)
+    tint: Range = (0.75, 0.9)  # grey value of the glass
+    subdivisions: int = 10  # cuts per edge before shading
+    smooth: bool = True  # smooth shading
+
+    # light: one lamp above, one above the floor that shines up
+    lamp: Literal["AREA", "POINT", "SUN", "SPOT"] = "AREA"
+    lamp_radius: float = 15.0
+    lamp_power: float = 10000.0  # W
+    lamp_power_deviation: float = 1000.0  # W, standard deviation
+    lamp_angle: Range = (30.0, 60.0)  # from the vertical
+    bottom_lamp: bool = True
+    bottom_lamp_radius: float = 50.0
+    bottom_lamp_power: Range = (750.0, 1250.0)  # W
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
+        _check_values(self)
+
+    @property
+    def focus_distance(self) -> float:
+        """From the camera to the plane in focus, half-way down the well."""
+        return self.camera_distance + self.depth / 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, in the order above."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hex digits of everything above."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """The value in the type asked for, whole numbers for floats and lists for ranges included. Raises InputError."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise InputError(f"{name} is {value!r}; allowed are {', '.join(get_args(hint))}")
+        return value
+    if hint == Range:
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise InputError(f"{name} is {value!r}; it takes two numbers, [low, high]")
+        low, high = (_checked(name, v, float) for v in value)
+        if low > high:
+            raise InputError(f"{name} is [{low}, {high}]; the first number must not be above the second")
+        return (low, high)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint or (hint is float and not math.isfinite(value)):
+        kind = {float: "a finite number", int: "a whole number", bool: "true or false", str: "text"}[hint]
+        raise InputError(f"{name} is {value!r}; it takes {kind}")
+    return value
+
+
+def _check_values(s: Settings) -> None:
+    def need(condition: bool, name: str, allowed: str) -> None:
+        if not condition:
+            raise InputError(f"{name} is {getattr(s, name)}; {allowed}")
+
+    for name in ("width", "height"):
+        need(8 <= getattr(s, name) <= 16384, name, "an image side is 8 to 16384 px")
+    need(s.covered[0] > 0 and s.covered[1] <= 1, "covered", "a part of the image lies in (0, 1]")
+    need(s.max_crystals >= 1, "max_crystals", "an image shows at least one crystal")
+    need(s.area[0] > 0, "area", "areas are positive, in px^2")
+    need(s.area[0] < s.area[1], "area", "the smallest area must be below the largest")
+    need(
+        s.area[1] <= s.width * s.height,
+        "area",
+        f"no crystal can be larger than the image ({s.width} x {s.height} = {s.width * s.height} px^2)",
+    )
+    need(s.aspect_ratio[0] >= 1, "aspect_ratio", "the long side over the short side is at least 1")
+    need(
+        math.sqrt(s.area[1] * s.aspect_ratio[0]) <= s.long_side,
+        "long_side",
+        f"the largest crystal (area {s.area[1]}) at aspect ratio {s.aspect_ratio[0]} is already longer; raise long_side or "
+        "lower area",
+    )
+    need(s.long_side <= math.hypot(s.width, s.height), "long_side", "no crystal can be longer than the image's diagonal")
+    need(s.shape_count >= 1, "shape_count", "at least one shape is needed")
+    need(0 <= s.shape_seed < 2**63, "shape_seed", "a seed is 0 to 2^63 - 1")
+    need(s.models_per_image >= 0, "models_per_image", "it takes 1 or more, or 0 for all shapes")
+    need(s.elongation >= 0, "elongation", "it takes 0 or more model units")
+    need(abs(s.tilt[0]) < 360 and abs(s.tilt[1]) <= 360, "tilt", "degrees from -360 to 360")
+    for name in ("tolerance_size", "tolerance_ratio", "tolerance_angle", "camera_distance", "depth", "lamp_radius"):
+        need(getattr(s, name) > 0, name, "it must be positive")
+    need(0 < s.max_iou <= 1, "max_iou", "it lies in (0, 1]; 1 allows any overlap")
+    need(s.max_layers >= 1, "max_layers", "at least one crystal must be allowed on a pixel")
+    need(0.01 <= s.field_of_view <= 2.5, "field_of_view", "radians from 0.01 to 2.5")
+    need(s.f_stop >= 0, "f_stop", "it takes 0 (all in focus) or a positive f-number")
+    need(s.refractive_index[0] > 1, "refractive_index", "glass must refract more than its surroundings: above 1")
+    need(s.tint[0] >= 0 and s.tint[1] <= 1, "tint", "grey values lie in [0, 1]")
+    need(0 <= s.subdivisions <= 100, "subdivisions", "0 to 100 cuts")
+    need(s.lamp_angle[0] >= 0 and s.lamp_angle[1] < 90, "lamp_angle", "degrees from 0 to below 90")
+    for name in ("lamp_power", "lamp_power_deviation", "bottom_lamp_radius"):
+        need(getattr(s, name) >= 0, name, "it must not be negative")
+
+
+def load_settings(path: str | Path) -> Settings:
+    """Settings from a YAML or JSON file: names as in ``Settings``, those left out keep their defaults.
+
+    The settings file released with the published generator is understood as well. Raises DataError for what cannot be read,
+    InputError for a name or value that is not allowed.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())  # JSON is YAML
+    except OSError as e:
+        raise DataError(f"cannot read the settings {path}: {e.strerror}") from e
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise DataError(f"the settings {path} are neither YAML nor JSON: {e}") from e
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise DataError(f"the settings {path} hold a {type(content).__name__}; they take names and values")
+    return settings_from(content)
+
+
+def settings_from(values: dict[str, Any]) -> Settings:
+    """Settings from a dict of this project's names or of the published ones. Raises InputError."""
+    if "crystal_area_max" in values:
+        values = _from_published(values)
+    known = [f.name for f in dataclasses.fields(Settings)]
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, 1)
+            raise InputError(
+                f"there is no setting {name!r}{f'; did you mean {close[0]}?' if close else ''} Known: {', '.join(known)}"
+            )
+    return Settings(**values)
+
+
+# the published generator's settings: one value each, a pair of values, or no part in the pictures
+_SAME = {
+    "res_x": "width",
+    "res_y": "height",
+    "number_crystals": "max_crystals",
+    "field_of_view": "field_of_view",
+    "camera_distance": "camera_distance",
+    "crystal_edge_max": "long_side",
+    "smooth_shading_distributor": "smooth",
+    "light_type": "lamp",
+    "use_bottom_light": "bottom_lamp",
+    "number_variants": "models_per_image",
+}
+_PAIRS = {
+    ("crystal_area_min", "crystal_area_max"): "area",
+    ("total_crystal_area_min", "total_crystal_area_max"): "covered",
+    ("crystal_material_min_ior", "crystal_material_max_ior"): "refractive_index",
+    ("crystal_material_min_brightness", "crystal_material_max_brightness"): "tint",
+    ("light_angle_min", "light_angle_max"): "lamp_angle",
+}
+_ELSEWHERE = {  # given on the command line here, or never used by the published default
+    "number_threads": "--threads",
+    "output_path": "--out",
+    "number_images": "--count",
+    "n_frames": "no part in a still image",
+    "crystal_edge_min": "never applied by the published code",
+    **dict.fromkeys(
+        (
+            "scaling_crystals_average",
+            "scaling_crystals_std_dev",
+            "rotation_crystals_average",
+            "rotation_crystals_std_dev",
+        ),
+        "used by the published RANDOM distributor only",
+    ),
+}
+
+
+def _from_published(values: dict[str, Any]) -> dict[str, Any]:
+    """The released settings file under this project's names, with the published poses. Raises InputError."""
+    known = {*_SAME, *(k for pair in _PAIRS for k in pair), *_ELSEWHERE}
+    known |= {
+        "cw_depth",
+        "crystal_aspect_ratio_max",
+        "distributor",
+        "crystal_material_name",
+        "crystal_object",
+        "crystal_import_path",
+        "number_crystals_std_dev",
+    }
+    for name in values:
+        if name not in known:
+            raise InputError(f"there is no published setting {name!r}")
+    if values.get("distributor", "DEFAULT") != "DEFAULT":
+        raise InputError(
+            f"distributor is {values['distributor']!r}; only DEFAULT follows the statistical model, and it is the only one here"
+        )
+    if values.get("number_crystals_std_dev", 0):
+        raise InputError("number_crystals_std_dev is not 0; a fixed largest number of crystals per image is supported")
+    out = {ours: values[theirs] for theirs, ours in _SAME.items() if theirs in values}
+    for (low, high), ours in _PAIRS.items():
+        if low in values or high in values:
+            default = getattr(Settings, ours)
+            out[ours] = [values.get(low, default[0]), values.get(high, default[1])]
+    if "cw_depth" in values:
+        out["depth"] = -values["cw_depth"]
+    if "crystal_aspect_ratio_max" in values:
+        out["aspect_ratio"] = [1.0, values["crystal_aspect_ratio_max"]]
+    if values.get("crystal_material_name", "GLASS") != "GLASS":
+        out["material"] = "opaque"
+    if values.get("crystal_object") == "CUBE":
+        out["shapes"] = "cube"
+    elif values.get("crystal_import_path"):
+        out["shapes"] = values["crystal_import_path"]
+    out["roll"], out["tilt"] = [0, 180], [0, 180]
+    return out

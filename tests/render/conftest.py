@@ -1,0 +1,21 @@
+import numpy as np
+import pytest
+
+from pcs_render.geometry import hull_edges
+
+
+def random_shapes(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Convex shapes that owe nothing to the library's own: random corners on stretched spheres."""
+    random = np.random.default_rng(seed)
+    shapes = []
+    for _ in range(count):
+        points = random.normal(size=(14, 3))
+        points /= np.linalg.norm(points, axis=1)[:, None]
+        points[:, 0] *= random.uniform(1, 3)
+        shapes.append(hull_edges(points)[0].round(6))
+    return shapes
+
+
+@pytest.fixture(scope="session")
+def shapes() -> list[np.ndarray]:
+    return random_shapes(40)
