@@ -1,10 +1,12 @@
-"""Every chore of the project: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``; ``gpu`` where there is one.
+"""Every chore of the project: ``nox -s demo``, ``tests``, ``tests_blender``, ``tests_cluster``, ``lint``, ``types``, ``bench``;
+``gpu`` where there is one.
 
 Sessions install the exact versions that CI tests (.ci/constraints.txt), so that they give everybody the same result; the
 package itself asks only for ranges.
 """
 
 import os
+import shutil
 
 import nox
 
@@ -14,9 +16,9 @@ nox.options.default_venv_backend = "venv"
 CONSTRAINTS = ".ci/constraints.txt"
 
 
-def install(session: nox.Session, *what: str) -> None:
+def install(session: nox.Session, *what: str, constraints: str = CONSTRAINTS) -> None:
     # pip's own variable also reaches the isolated environments that builds run in
-    session.env["PIP_CONSTRAINT"] = os.path.abspath(CONSTRAINTS)
+    session.env["PIP_CONSTRAINT"] = os.path.abspath(constraints)
     session.install("--prefer-binary", *what)
 
 
@@ -38,14 +40,34 @@ def tests(session: nox.Session) -> None:
     """The whole test suite on the CPU."""
     install(session, "-e", ".[test]")
     install_compiled(session, "noise")
-    session.run("pytest", "-m", "not gpu", *session.posargs)
+    session.run("pytest", "-m", "not gpu and not blender and not cluster", *session.posargs)
+
+
+@nox.session(python="3.11")
+def tests_blender(session: nox.Session) -> None:
+    """Render two images with the real Blender, as a user would, then run its tests."""
+    install(session, ".[blender]", "pytest", constraints=".ci/constraints-blender.txt")
+    folder = session.create_tmp()
+    data = os.path.join(folder, "data")
+    shutil.rmtree(data, ignore_errors=True)
+    session.run("pcs-render", "render", "--count", "2", "--out", data)
+    session.run("pcs-render", "verify", data)
+    session.run("pcs-render", "report", data, "--out", os.path.join(folder, "report"))
+    session.run("pytest", "tests/blender", "-m", "blender", *session.posargs)
+
+
+@nox.session
+def tests_cluster(session: nox.Session) -> None:
+    """Render on a Ray cluster of several nodes on this machine while workers are killed (no Blender needed)."""
+    install(session, "-e", ".[test,cluster]")
+    session.run("pytest", "tests/cluster", "-m", "cluster", *session.posargs)
 
 
 @nox.session
 def gpu(session: nox.Session) -> None:
     """The tests that need a CUDA device."""
     install(session, "-e", ".[test]")
-    session.run("pytest", "-m", "gpu", *session.posargs)
+    session.run("pytest", "tests", "-m", "gpu", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,75 @@
+"""WebDataset: numbered tar files for streaming."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..files import written
+from ..shards import Reader, Record
+from .job import Exported, Job, Progress, exporting, folder_for_files, name
+
+
+def webdataset(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    per_tar: int = 1000,
+    validation: int | float | None = None,
+    incomplete: bool = False,
+    progress: Progress | None = None,
+) -> list[Exported]:
+    """WebDataset: ``train-000000.tar`` and on, ``per_tar`` images each, and ``validation-000000.tar`` and on.
+
+    A sample is KEY.png and KEY.json, KEY being the ten-digit id. The JSON holds image_id, width, height and, per crystal, boxes
+    (cx, cy, w, h in px, theta in radians, clockwise), labels (0), polygons, depth, refractive_index, model and targets.
+    Finished tar files are not written again. The paths returned are for ``webdataset``: "train-{000000..000322}.tar". Other
+    arguments and errors as ``pcs_json``; InputError for an impossible ``per_tar``.
+    """
+    if type(per_tar) is not int or per_tar < 1:
+        raise InputError(f"per_tar is {per_tar!r}; it takes a whole number of images, at least 1")
+    with exporting("webdataset", folder, out, validation, incomplete, progress, {"per_tar": per_tar}) as job:
+        folder_for_files(job.out)
+        return [_write_split(job, s, r, per_tar) for s, r in job.readers.items()]
+
+
+def _write_split(job: Job, split: str, reader: Reader, per_tar: int) -> Exported:
+    count = max(1, -(-len(reader) // per_tar))
+    for number in range(count):
+        positions = range(number * per_tar, min((number + 1) * per_tar, len(reader)))
+        path = job.out / f"{split}-{number:06d}.tar"
+        if not path.exists():
+            with written(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+                for position in positions:
+                    _add(tar, reader.record(position))
+        job.advance(len(positions))
+    pattern = f"{split}-{{000000..{count - 1:06d}}}.tar" if count > 1 else f"{split}-000000.tar"
+    return Exported(split, job.out / pattern, len(reader), sum(len(a.boxes) for a in reader.labels()))
+
+
+def _add(tar: tarfile.TarFile, record: Record) -> None:
+    labels: dict[str, Any] = {
+        "image_id": record.image_id,
+        "width": record.width,
+        "height": record.height,
+        "labels": [0] * len(record.boxes),
+        "model": record.model.tolist(),
+        "polygons": [_rounded(p) for p in record.polygons],
+    }
+    for key in ("boxes", "depth", "refractive_index", "targets"):
+        labels[key] = _rounded(getattr(record, key))
+    for ending, content in (("png", record.png), ("json", json.dumps(labels).encode())):
+        entry = tarfile.TarInfo(f"{name(record.image_id)}.{ending}")  # time 0: the same data set gives the same bytes
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+
+
+def _rounded(values: NDArray[np.float32]) -> list[Any]:
+    return values.astype(np.float64).round(6).tolist()

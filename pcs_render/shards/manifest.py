@@ -1,0 +1,217 @@
+"""The manifest of a data set: what it is, and which shards are finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, InputError
+from ..files import written
+
+FORMAT = "pcs-dataset/1"
+NAME = "manifest.json"
+VALIDATION = 0.03  # about the published 10,000 of 332,558
+
+Split = Literal["train", "validation"]
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """A finished shard."""
+
+    index: int
+    images: int
+    crystals: int
+    missing: tuple[int, ...]  # ids of its range that were given up
+    seconds: float  # render time of its images
+    bytes: int
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """Its name in the folder ``shards``."""
+        return f"{self.index:08d}.parquet"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set: images ``first`` to ``first + count - 1``, each a function of (seed, id, settings, profile)."""
+
+    seed: int
+    count: int
+    first: int
+    shard_size: int
+    settings: dict[str, Any]
+    profile: dict[str, Any]
+    versions: dict[str, str]  # of what began it; every shard holds those that made it
+    created: str  # YYYY-MM-DD, UTC
+    validation: int | float = VALIDATION
+    shards: dict[int, ShardSummary] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("seed", 0, 2**63 - 1),
+            ("count", 1, 10**10),
+            ("first", 0, 10**10),
+            ("shard_size", 1, 10**6),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise InputError(f"{name} is {value!r}; it takes a whole number from {low} to {high}")
+        if self.first + self.count > 10**10:
+            raise InputError(f"the last id would be {self.first + self.count - 1}; ids have at most ten digits")
+        check_validation(self.validation)
+
+    @property
+    def settings_hash(self) -> str:
+        return digest(self.settings)
+
+    @property
+    def profile_hash(self) -> str:
+        return digest(self.profile)
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards there are when all are finished."""
+        return -(-self.count // self.shard_size)
+
+    @property
+    def images(self) -> int:
+        """Images in finished shards."""
+        return sum(s.images for s in self.shards.values())
+
+    @property
+    def crystals(self) -> int:
+        return sum(s.crystals for s in self.shards.values())
+
+    @property
+    def complete(self) -> bool:
+        return len(self.shards) == self.shard_count
+
+    def ids(self, shard: int) -> range:
+        """The ids of one shard, those given up included."""
+        begin = self.first + shard * self.shard_size
+        return range(begin, min(begin + self.shard_size, self.first + self.count))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "shards"}
+        return {
+            "format": FORMAT,
+            **values,
+            "settings_hash": self.settings_hash,
+            "profile_hash": self.profile_hash,
+            "complete": self.complete,
+            "images": self.images,
+            "crystals": self.crystals,
+            "shards": [{"file": s.file, **dataclasses.asdict(s)} for _, s in sorted(self.shards.items())],
+        }
+
+    def save(self, folder: Path) -> None:
+        """Raises OutputError."""
+        with written(folder / NAME) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+
+    @staticmethod
+    def load(folder: str | os.PathLike[str]) -> Manifest:
+        """Raises DataError for a folder without a whole manifest of this format."""
+        path = Path(folder) / NAME
+        try:
+            content = json.loads(path.read_bytes())
+        except FileNotFoundError as e:
+            raise DataError(f"{folder} is not a data set: it has no {NAME}; name a folder that pcs-render render wrote") from e
+        except OSError as e:
+            raise DataError(f"cannot read {path}: {e.strerror}") from e
+        except ValueError as e:
+            raise DataError(_garbled(path, e)) from e
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            found = content.get("format") if isinstance(content, dict) else type(content).__name__
+            raise DataError(f"{path} has the format {found!r}, expected {FORMAT!r}; read it with the version that wrote it")
+        try:
+            shards = [_summary(s) for s in content["shards"]]
+            names = [f.name for f in dataclasses.fields(Manifest) if f.name != "shards"]
+            manifest = Manifest(**{n: content[n] for n in names}, shards={s.index: s for s in shards})
+            if any(type(d) is not dict for d in (manifest.settings, manifest.profile, manifest.versions)):
+                raise ValueError("settings, profile and versions must be objects")
+            datetime.date.fromisoformat(manifest.created)
+            if len(manifest.shards) != len(shards) or any(not 0 <= s.index < manifest.shard_count for s in shards):
+                raise ValueError("a shard is listed twice or does not belong to it")
+            for name in ("settings_hash", "profile_hash", "images", "crystals"):
+                if content[name] != getattr(manifest, name):
+                    raise ValueError(f"{name} is {content[name]!r}, but the rest of it gives {getattr(manifest, name)!r}")
+        except (KeyError, TypeError, ValueError) as e:
+            raise DataError(_garbled(path, e)) from e
+        return manifest
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Sixteen hex digits of a JSON object, whatever the order of its keys; ``Settings.hash`` is that of its settings."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_validation(value: int | float) -> None:
+    """Raises InputError."""
+    good = (type(value) is int and value >= 0) or (type(value) is float and 0 <= value < 1)
+    if not good:
+        raise InputError(f"validation is {value!r}; it takes a number of images (10000) or a part of them in [0, 1) (0.03)")
+
+
+def split_mask(
+    ids: NDArray[np.int64], split: Split | None, manifest: Manifest, validation: int | float | None
+) -> NDArray[np.bool_]:
+    """Which of the ids belong to a split; None: all. validation: as in the manifest unless given. Raises InputError.
+
+    Every id has a pseudorandom key. A part p takes the images whose key lies in the lowest p of all keys; a number n takes the
+    n ids of the data set with the lowest keys. So a data set that grows never moves an image from training to validation.
+    """
+    validation = manifest.validation if validation is None else validation
+    check_validation(validation)
+    if split is None:
+        return np.ones(len(ids), bool)
+    if split not in get_args(Split):
+        raise InputError(f"split is {split!r}; allowed are {', '.join(get_args(Split))}, or None for all images")
+    if isinstance(validation, float):
+        chosen = _keys(ids, manifest.seed) < np.uint64(int(validation * 2**64))
+    elif validation >= manifest.count:
+        raise InputError(f"validation is {validation}, but the data set has {manifest.count} images; take fewer")
+    elif validation == 0:
+        chosen = np.zeros(len(ids), bool)
+    else:
+        keys = _keys(np.arange(manifest.first, manifest.first + manifest.count), manifest.seed)
+        chosen = _keys(ids, manifest.seed) <= np.partition(keys, validation - 1)[validation - 1]
+    return chosen if split == "validation" else ~chosen
+
+
+def _keys(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """64 mixed bits per id: two rounds of the SplitMix64 finaliser, which is one-to-one, so no two ids of a seed tie."""
+    x = ids.astype(np.uint64) + np.uint64(seed * 0x9E3779B97F4A7C15 % 2**64)
+    for _ in range(2):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x = x ^ (x >> np.uint64(31))
+    return x
+
+
+def _summary(entry: Mapping[str, Any]) -> ShardSummary:
+    values = {f.name: entry[f.name] for f in dataclasses.fields(ShardSummary)}
+    for name in ("index", "images", "crystals", "bytes"):
+        if type(values[name]) is not int or values[name] < 0:
+            raise ValueError(f"{name} of a shard is {values[name]!r}")
+    return ShardSummary(**{**values, "missing": tuple(map(int, values["missing"])), "sha256": str(values["sha256"])})
+
+
+def _garbled(path: Path, reason: object) -> str:
+    return (
+        f"{path} is damaged ({reason}); delete it and run the same render command again: "
+        "finished shards are checked and taken over"
+    )
