@@ -1,4 +1,4 @@
-"""A page of crystal shapes drawn as crystallographers draw them: shaded faces, edges, the long axis upright, hidden sides away."""
+"""A page of crystal shapes, drawn as crystallographers do: shaded faces, edges, the long axis upright, nothing hidden seen."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ INK, FAINT = "#1d2733", "#8794a3"
 
 
 def draw(shapes: Sequence[Shape], path: str | PathLike[str], columns: int = 10) -> None:
-    """Draw up to 100 shapes, grouped by kind and spread evenly over each, as a PNG file.
+    """Draw up to 100 shapes, grouped by kind and spread evenly over each, at most ``columns`` in a row, as a PNG file.
 
     Each is scaled to its place; below it stands the point group. Raises InputError for no shapes or columns, OutputError.
     """
     if not shapes or columns < 1:
         raise InputError(f"{len(shapes)} shapes in {columns} columns cannot be drawn; at least one of each is needed")
+    groups = _chosen(shapes)
+    columns = min(columns, max(len(of) for _, of in groups))
     rows: list[tuple[str, list[Shape]]] = []
-    for kind, chosen in _chosen(shapes):
-        title = {"plate": "plates", "rod": "rods", "needle": "needles", "bipyramid": "bipyramids", "block": "blocks"}[kind]
-        for start in range(0, len(chosen), columns):
-            rows.append((title if start == 0 else "", chosen[start : start + columns]))
+    for kind, of in groups:
+        for start in range(0, len(of), columns):
+            rows.append((f"{kind}s" if start == 0 else "", of[start : start + columns]))
     margin = 0.3
     height = sum(1.0 + (margin if title else 0) for title, _ in rows)
     figure = Figure(figsize=((columns + 0.2) * CELL, (height + 0.1) * CELL), facecolor="white")
@@ -53,7 +54,9 @@ def draw(shapes: Sequence[Shape], path: str | PathLike[str], columns: int = 10) 
         for column, shape in enumerate(row):
             faces, colours, edges = _drawing(shape)
             middle = np.array([column + 0.5, y - 0.46])
-            axes.add_collection(PolyCollection([f + middle for f in faces], facecolors=colours, edgecolors=colours, linewidths=0.3))
+            axes.add_collection(
+                PolyCollection([f + middle for f in faces], facecolors=colours, edgecolors=colours, linewidths=0.3)
+            )
             axes.add_collection(LineCollection([e + middle for e in edges], colors=INK, linewidths=0.7, capstyle="round"))
             axes.text(middle[0], y - 0.975, shape.point_group, fontsize=5, color=FAINT, ha="center")
         y -= 1.0
@@ -85,7 +88,7 @@ def _drawing(shape: Shape) -> tuple[list[Floats], Floats, list[Floats]]:
     faces, colours, edges = [], [], []
     for face in body.faces:
         corners = v[face]
-        normal = sum(np.cross(corners[i] - corners[0], corners[i + 1] - corners[0]) for i in range(1, len(face) - 1))
+        normal = np.cross(corners - corners[0], np.roll(corners, -1, axis=0) - corners[0]).sum(0)
         normal = normal / np.linalg.norm(normal)
         if normal[2] > 1e-6:
             light = 0.5 + 0.5 * float(normal @ LIGHT) / float(np.linalg.norm(LIGHT))

@@ -1,4 +1,9 @@
-"""How a crystal of a wanted kind grows: its cell, its forms and how far each face has come."""
+"""How a crystal of a wanted kind grows: its cell, its forms and how far each face has come.
+
+Which forms a crystal shows follows the spacings of their lattice planes, as in the law of Bravais, Friedel, Donnay and
+Harker: forms of large spacing are chosen more often. How far they are from the middle varies with the solution, and is drawn
+so that the kind becomes likely.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +51,6 @@ def draw_cell(draw: exact.Draws, group: str) -> Cell:
     return Cell(1.0, b, c, alpha, beta, gamma)
 
 
-
-
 def grow(draw: exact.Draws, group: str, kind: Kind) -> Polyhedron | None:
     """One try at a crystal of this kind; whether it became one is for the caller to measure. None where it stays open."""
     cell = draw_cell(draw, group)
@@ -57,7 +60,8 @@ def grow(draw: exact.Draws, group: str, kind: Kind) -> Polyhedron | None:
     plan = _PLANS[kind](draw, group, cell, {faces[i]: normals[i] for i in order})
     if plan is None:
         return None
-    uneven = max(0.0, draw.uniform(-0.04, 0.15))  # of the distance, either way: one crystal in five is ideal
+    # of the distance, either way: one crystal in five is ideal, of bipyramids one in two, as many faces meet in their points
+    uneven = max(0.0, draw.uniform(-0.07, 0.07) if kind == "bipyramid" else draw.uniform(-0.04, 0.15))
     mates = draw.unit(1)[0] < OPPOSITE or kind == "bipyramid"
     planes: list[Index] = []
     distances: list[float] = []
@@ -80,16 +84,11 @@ def grow(draw: exact.Draws, group: str, kind: Kind) -> Polyhedron | None:
 def _some(draw: exact.Draws, faces: list[Index], count: int) -> list[Index]:
     """Different faces, the first ones more often."""
     left = list(faces)
-    found = []
+    found: list[Index] = []
     while left and len(found) < count:
         u = float(draw.unit(1)[0])
         found.append(left.pop(int(u * u * len(left))))
     return found
-
-
-def _spread(draw: exact.Draws, width: float) -> float:
-    """A factor within e to the power +-width."""
-    return float(exact.exp(draw.uniform(-width, width)))
 
 
 def _spread(draw: exact.Draws, width: float) -> float:
@@ -120,17 +119,17 @@ def _prism(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats
 
 
 def _needle(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Plan:
-    return _prism(draw, group, cell, ranked, 3, 7)
+    return _prism(draw, group, cell, ranked, 2.5, 5.5)
 
 
 def _rod(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Plan:
-    return _prism(draw, group, cell, ranked, 1.5, 3.5)
+    return _prism(draw, group, cell, ranked, 1.1, 2.4)
 
 
 def _block(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Plan:
     """Half of them prisms as long as wide, half of them any forms together."""
     if SYSTEMS[group] != "cubic" and draw.below(2):
-        return _prism(draw, group, cell, ranked, 0.9, 1.7)
+        return _prism(draw, group, cell, ranked, 0.8, 1.3)
     chosen = _some(draw, list(ranked)[:8], 1 + draw.below(4))
     return Plan(chosen, [f for f in ranked if f not in chosen], lambda face: _spread(draw, 0.25))
 
@@ -155,7 +154,9 @@ def _bipyramid(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Fl
     for face, normal in ranked.items():
         h, k, l = face  # noqa: E741 - Miller's names
         rise = abs(float(normal[2]))
-        if l and (h or k) and 0.2 <= rise <= 0.6:  # 5 to 1.3 times as high as half wide
+        # around a special axis, faces as many as it has folds rather than twice that; around others, four instead of a roof
+        pyramid = h * k if group == "222" else (h or k) and h * k * (h - k) * (h + k) == 0
+        if l and pyramid and 0.2 <= rise <= 0.6:  # 5 to 1.3 times as high as half wide
             steep.append((face, rise))
     if not steep:
         return None

@@ -45,7 +45,7 @@ SHARES = {  # of protein crystals in the Protein Data Bank, approximately
     "432": 0.005,
 }
 # without a special axis there is no bipyramid; equal axes allow blocks only
-_FORMS: dict[str, tuple[Kind, ...]] = {g: KINDS for g in SHARES} | {
+_FORMS: dict[str, tuple[Kind, ...]] = dict.fromkeys(SHARES, KINDS) | {
     "1": ("plate", "rod", "needle", "block"),
     "2": ("plate", "rod", "needle", "block"),
     "23": ("block",),
@@ -95,7 +95,7 @@ def _directions() -> Floats:
 
 
 def support(vertices: Floats) -> Floats:
-    """(6, 24) how far a shape reaches in fixed directions: rings about x at 15, 45 and 75 degrees, each followed by its mirror."""
+    """(6, 24) how far a shape reaches in fixed directions: rings about x at 15, 45, 75 degrees, each followed by its mirror."""
     return dot(_directions()[:, None], vertices[None]).max(1).reshape(6, 24)
 
 
@@ -163,24 +163,30 @@ def _shape(seed: int, slot: int, seen: _Seen) -> Shape:
             groups, running = _odds(kind)
             group = groups[int(np.searchsorted(running, draw.unit(1)[0], side="right"))]
         grown = grow(draw, group, kind)
-        posed = grown and pose(grown)
-        if posed and posed.measure.kind == kind and _sound(grown, posed) and seen.add(posed.vertices):
+        posed = pose(grown) if grown else None
+        if grown and posed and posed.measure.kind == kind and _sound(grown, posed) and seen.add(posed.vertices):
+            posed.vertices.setflags(write=False)  # the collection is kept for all who ask
             return Shape(f"{kind}-{slot:04d}-{group}", posed.vertices, kind, group)
     raise InputError(f"no {slot + 1} different shapes were found; ask for fewer with shape_count")
 
 
-@functools.cache
 def collection(count: int = 1851, seed: int = 0) -> list[Shape]:
     """``count`` different shapes, the kinds in turn; a smaller collection is the beginning of a larger one.
 
-    Raises InputError for a count below 1, a seed outside 0 .. 2^63 - 1, or more shapes than can be told apart.
+    The default takes some seconds, once per process. Raises InputError for a count below 1, a seed outside 0 .. 2^63 - 1,
+    or more shapes than can be told apart.
     """
     if count < 1:
         raise InputError(f"shape_count is {count}; at least one shape is needed")
     if not 0 <= seed < 2**63:
         raise InputError(f"shape_seed is {seed}; a seed is 0 to 2^63 - 1")
+    return list(_collection(count, seed))
+
+
+@functools.cache
+def _collection(count: int, seed: int) -> tuple[Shape, ...]:
     seen = _Seen()
-    return [_shape(seed, slot, seen) for slot in range(count)]
+    return tuple(_shape(seed, slot, seen) for slot in range(count))
 
 
 def shapes(settings: Settings) -> list[Shape]:
@@ -189,7 +195,7 @@ def shapes(settings: Settings) -> list[Shape]:
     Raises InputError for an unknown preset, DataError for a file that cannot be read or is not made of convex shapes.
     """
     if settings.shapes == "habits":
-        return list(collection(settings.shape_count, settings.shape_seed))
+        return collection(settings.shape_count, settings.shape_seed)
     if settings.shapes == "cube":
         return [presets.cube()]
     if settings.shapes.startswith("preset:"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
 
 from .errors import DataError, InputError
 from .files import written
@@ -17,9 +18,9 @@ from .shape import Shape, measure
 
 Floats = NDArray[np.float64]
 
-LARGEST_FILE = 256 * 2**20  # bytes
+LARGEST_FILE = 32 * 2**20  # bytes
 LONGEST_LINE = 2**16  # bytes
-MOST_CORNERS = 10_000  # of one object
+MOST_CORNERS = 2000  # of one object
 STRAIGHT = 1e-4  # of an object's size: how far a corner may lie beyond the plane of a face
 CENTRED = 1e-6  # of an object's size: a shape this close to the middle is left where it is
 
@@ -43,7 +44,7 @@ def load(path: str | PathLike[str]) -> list[Shape]:
     Faces (``f``, with texture and normal indices or without, counted from the end if negative) are checked to be the closed
     surface of a convex body; an object without faces is the hull of its vertices, each of which must be a part of it. Other
     lines are skipped. Raises DataError naming the line or object for everything that is not so, and for files above
-    256 MiB, lines above 64 KiB and objects above 10,000 vertices.
+    32 MiB, lines above 64 KiB and objects above 2000 vertices.
     """
     path = Path(path)
     vertices, objects = _parsed(path)
@@ -53,7 +54,7 @@ def load(path: str | PathLike[str]) -> list[Shape]:
         if not o.faces and used.intersection(range(o.first, o.last)):
             continue  # a block of vertices for the objects that follow
         if not o.faces and o.first == o.last:
-            continue
+            continue  # nothing but a name
         name = o.name or f"shape-{number:04d}"
         try:
             shapes.append(_shape(name, o, vertices))
@@ -85,8 +86,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Numbers and words of the lines, those ending in a backslash joined with the next."""
     try:
         size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise DataError(f"{path} has {size} bytes; an OBJ file of at most {LARGEST_FILE} is read")
+        if not path.is_file() or size > LARGEST_FILE:
+            raise DataError(f"{path} is no file of at most {LARGEST_FILE} bytes; name an OBJ file, habits, cube or preset:NAME")
         with open(path, "rb") as file:
             held = b""
             for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
@@ -112,6 +113,8 @@ def _parsed(path: Path) -> tuple[Floats, list[_Object]]:
             continue
         where = f"{path}, line {number}"
         if words[0] in ("o", "g"):
+            if not objects[-1].faces and objects[-1].first == objects[-1].last:
+                objects.pop()
             objects.append(_Object(words[0], " ".join(words[1:]), number, len(vertices), len(vertices)))
         elif words[0] == "v":
             vertices.append(_vertex(words, where))
@@ -125,7 +128,7 @@ def _parsed(path: Path) -> tuple[Floats, list[_Object]]:
 
 def _vertex(words: list[str], where: str) -> tuple[float, ...]:
     try:
-        vertex = tuple(float(word) for word in words[1:4])
+        vertex = tuple(float(word.replace("_", "?")) for word in words[1:4])  # Python alone takes 1_000 for a number
     except ValueError:
         vertex = ()
     if len(vertex) != 3 or not np.isfinite(vertex).all() or max(map(abs, vertex)) > 1e100:
@@ -185,6 +188,8 @@ def _shape(name: str, o: _Object, all_vertices: Floats) -> Shape:
 
 def _check_surface(faces: list[tuple[int, list[int]]], points: Floats, size: float) -> None:
     """Is every face a part of the hull, and has every edge a face on each side?"""
+    if len(faces) > 2 * len(points):
+        raise InputError(f"is not closed: {len(points)} corners cannot have {len(faces)} faces; some are double")
     sides: dict[tuple[int, int], int] = {}
     for line, face in faces:
         corners = points[face] - points[face[0]]
@@ -209,8 +214,7 @@ def _check_surface(faces: list[tuple[int, list[int]]], points: Floats, size: flo
 
 
 def _check_hull(points: Floats, size: float) -> None:
-    from scipy.spatial import ConvexHull
-
+    """Is every point a part of the hull?"""
     planes = ConvexHull(points).equations
     for point in points:
         depth = -float((planes[:, :3] @ point + planes[:, 3]).max())

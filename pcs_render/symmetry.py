@@ -9,7 +9,6 @@ monoclinic one has its axis along b.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -74,15 +73,23 @@ def rotations(group: str) -> tuple[Matrix, ...]:
 
 
 def _product(a: Matrix, b: Matrix) -> Matrix:
-    rows = tuple(tuple(sum(a[i][k] * b[k][j] for k in range(3)) for j in range(3)) for i in range(3))
-    return rows  # type: ignore[return-value]
+    return (_image(a[0], b), _image(a[1], b), _image(a[2], b))
+
+
+def _image(row: Index, w: Matrix) -> Index:
+    """A row of whole numbers times a matrix."""
+    x, y, z = row
+    return (
+        x * w[0][0] + y * w[1][0] + z * w[2][0],
+        x * w[0][1] + y * w[1][1] + z * w[2][1],
+        x * w[0][2] + y * w[1][2] + z * w[2][2],
+    )
 
 
 @functools.cache
 def form(group: str, face: Index) -> tuple[Index, ...]:
     """The faces of the form {hkl}, (hkl) first: a face goes to (hkl) W under the rotation W of the lattice coordinates."""
-    found = [tuple(sum(face[i] * w[i][j] for i in range(3)) for j in range(3)) for w in rotations(group)]
-    return tuple(dict.fromkeys(found))  # type: ignore[arg-type]
+    return tuple(dict.fromkeys(_image(face, w) for w in rotations(group)))
 
 
 def opposite(face: Index) -> Index:
@@ -95,7 +102,8 @@ def low_forms(group: str) -> tuple[Index, ...]:
     """One face of every form with indices of at most 2 and no common divisor, opposite forms counted as one."""
     seen: set[Index] = set()
     found = []
-    for face in itertools.product((0, 1, 2, -1, -2), repeat=3):
+    small = (0, 1, 2, -1, -2)
+    for face in ((h, k, l) for h in small for k in small for l in small):  # noqa: E741 - Miller's names
         if math.gcd(*face) == 1 and face not in seen:
             found.append(face)
             for member in form(group, face):
