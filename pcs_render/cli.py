@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .errors import RenderError
+from .errors import InputError, RenderError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,8 +51,9 @@ def _interrupt(*_: object) -> None:
 class Bar:
     """A progress bar on stderr with images per hour; call it with (done, all)."""
 
-    def __init__(self, what: str, quiet: bool = False) -> None:
-        self.what, self.quiet, self._bar = what, quiet, None
+    def __init__(self, what: str, quiet: bool = False, unit: str = "images") -> None:
+        self.what, self.quiet, self.unit = what, quiet, unit
+        self._bar: Any = None
 
     def __enter__(self) -> Bar:
         return self
@@ -63,12 +64,14 @@ class Bar:
         if self._bar is None:  # what was there before must not count as speed
             from tqdm import tqdm
 
+            unit = self.unit
+
             class PerHour(tqdm):
                 @property
                 def format_dict(self) -> dict[str, Any]:
                     values = super().format_dict
                     elapsed, made = values["elapsed"], values["n"] - values["initial"]
-                    return {**values, "per_hour": f"{made / elapsed * 3600:,.0f}" if elapsed and made else "?"}
+                    return {**values, "per_hour": f"{made / elapsed * 3600:,.0f} {unit}/h" if elapsed and made else "?"}
 
             self._bar = PerHour(
                 total=total,
@@ -76,10 +79,19 @@ class Bar:
                 desc=self.what,
                 mininterval=0.5,
                 dynamic_ncols=True,
-                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {per_hour} images/h]",
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {per_hour} "
+                + self.unit
+                + "/h]",
             )
         else:
             self._bar.update(done - self._bar.n)
+
+    def write(self, text: str) -> None:
+        """A line beside the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        elif not self.quiet:
+            print(text, file=sys.stderr)
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
@@ -123,8 +135,8 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     )
     _add_scene_options(p, "pcs_data")
     p.add_argument("--profile", default="default", help="quality by name, or a JSON file (default: %(default)s)")
-    p.add_argument("--workers", type=positive, default=1, help="Blender processes side by side (default: %(default)s)")
-    p.add_argument("--threads", type=positive, help="threads of each (default: all cores, shared out)")
+    p.add_argument("--workers", type=positive, help="Blender processes side by side (default: 1; with --ray as many as fit)")
+    p.add_argument("--threads", type=positive, help="threads of each (default: all cores, shared out; with --ray 2)")
     p.add_argument("--device", default="CPU", help="CPU, or for GPUs CUDA, OPTIX, HIP or METAL (default: %(default)s)")
     p.add_argument("--blender", help="interpreter with bpy, or blender executable (default: found, see install-blender)")
     p.add_argument("--shard-size", type=positive, default=256, help="images per shard (default: %(default)s)")
@@ -196,7 +208,9 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
     p.add_argument("data", type=Path, metavar="FOLDER")
     p.add_argument("--count", type=positive, default=332_558, help="images (default: %(default)s, as published)")
     p.add_argument("--workers", type=positive, default=1, help="Blender processes like those measured (default: %(default)s)")
-    p.add_argument("--price", type=float, default=0.0, help="of one such process per hour, in any currency")
+    p.add_argument("--threads", type=positive, default=2, help="threads that each of them had (default: %(default)s)")
+    p.add_argument("--device", default="CPU", help="device that each of them had (default: %(default)s)")
+    p.add_argument("--price", type=float, help="of one such process per hour, in any currency")
     p.set_defaults(run=_estimate)
 
 
@@ -251,18 +265,19 @@ def _scenes(args: argparse.Namespace) -> None:
 
 def _render(args: argparse.Namespace) -> int:
     from . import production
-    from .blender import Renderer
+    from .blender import Renderer, find_blender
 
     job = _job(args, args.profile)
     if args.ray:
         return _render_on_ray(args, job)
-    threads = args.threads or max(1, (os.cpu_count() or 1) // args.workers)
+    workers = args.workers or 1
+    threads = args.threads or max(1, (os.cpu_count() or 1) // workers)
+    blender = find_blender(args.blender)
     with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(_writer(args, job, blender.version))
         renderers = [
-            stack.enter_context(Renderer(job.profile, args.blender, threads=threads, device=args.device))
-            for _ in range(args.workers)
+            stack.enter_context(Renderer(job.profile, blender, threads=threads, device=args.device)) for _ in range(workers)
         ]
-        writer = stack.enter_context(_writer(args, job, renderers[0].version()))
         progress = stack.enter_context(Bar("rendering", args.quiet))
         manifest = production.produce(writer, job, renderers, progress)
     return _told(args.out, manifest)
@@ -292,7 +307,14 @@ def _told(folder: Path, manifest: Any) -> int:
 def _render_on_ray(args: argparse.Namespace, job: Any) -> int:
     from . import cluster
 
-    raise NotImplementedError(cluster)
+    where: dict[str, Any] = {"blender": args.blender, "threads": args.threads or 2, "device": args.device}
+    with cluster.connected(args.ray):
+        version = cluster.blender_version(job, args.ray, **where)
+        with _writer(args, job, version) as writer, Bar("rendering", args.quiet) as progress:
+            manifest = cluster.produce(
+                writer, job, args.ray, workers=args.workers, progress=progress, say=progress.write, **where
+            )
+    return _told(args.out, manifest)
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -326,7 +348,14 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    raise NotImplementedError
+    from . import report
+    from .settings import load_settings
+
+    with Bar("reading", args.quiet) as progress:
+        sample = report.load(args.data, load_settings(args.settings) if args.settings else None, progress)
+    with Bar("drawing", args.quiet, unit="figures") as progress:
+        page = report.write(sample, args.out, progress=progress)
+    print(page)
 
 
 def _shapes(args: argparse.Namespace) -> None:
@@ -342,7 +371,11 @@ def _shapes(args: argparse.Namespace) -> None:
 
 
 def _estimate(args: argparse.Namespace) -> None:
-    raise NotImplementedError
+    from .cost import estimate, measured
+
+    images, seconds = measured(args.data)
+    print(f"{args.data}: {seconds:.1f} s per image in Blender, over {images} images")
+    print(estimate(args.count, seconds, args.workers, threads=args.threads, device=args.device, price=args.price))
 
 
 def _settings(args: argparse.Namespace) -> None:

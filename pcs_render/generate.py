@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 TRIES = 1000  # poses for one target before it is given up
 BATCH = 4  # poses fitted together
-DIGITS = 9  # of the numbers in a scene
+DIGITS = 9  # after the point, of the numbers in a scene
 
 
 def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -> Scene:
@@ -99,7 +99,7 @@ def draw_target(settings: Settings, draw: Draws, remaining: float) -> Target | N
     u, v, w = draw.unit(3)
     area = smallest * float(exact.exp(u * exact.log(largest / smallest)))
     low, high = settings.aspect_ratio
-    high = min(high, settings.long_side**2 / area)
+    high = min(high, settings.long_side * settings.long_side / area)
     return Target(area, low + (high - low) * float(v), -90 + 180 * float(w), largest)
 
 
@@ -208,14 +208,14 @@ def _poses(
         for (low, high), row in zip((settings.roll, settings.tilt), u[:2])
     )
     near, far = camera.distance, camera.distance + camera.depth
-    away = exact.cube_root(near**3 + (far**3 - near**3) * u[2])
+    away = exact.cube_root(near * near * near + (far * far * far - near * near * near) * u[2])
     w, h = math.sqrt(target.area * target.ratio), math.sqrt(target.area / target.ratio)
     location = np.empty((BATCH, 3))
     for axis, size, extent in ((0, camera.width, w * c - h * s), (1, camera.height, w * s - h * c)):
         room = min(max(size - abs(extent) + 2 * h, 0.0), float(size))
         location[:, axis] = (u[3 + axis] - 0.5) * room / camera.focal * away
     location[:, 2] = camera.distance - away
-    return roll, tilt, np.rint(location * 10.0**DIGITS) / 10.0**DIGITS
+    return roll, tilt, np.rint(location * 1e9) / 1e9
 
 
 def _hull_inside(camera: Camera, vertices: Floats, crystal: Crystal) -> Floats | None:

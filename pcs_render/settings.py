@@ -38,9 +38,10 @@ class Settings:
     long_side: float = 384.0  # px; long elongated crystals are cut to aspect ratios that respect it
 
     # shapes
-    shapes: str = "habits"  # "habits", "cube", or the path of an OBJ file with one object per shape
+    shapes: str = "habits"  # "habits", "cube", "preset:NAME", or the path of an OBJ file with one object per shape
     shape_count: int = 1851  # of "habits"
     shape_seed: int = 0  # of "habits"
+    shapes_digest: str = ""  # of the shapes' corners; filled in when they are loaded, to tell them from others
     models_per_image: int = 1  # 0: every crystal draws from all shapes
     elongation: float = 6.0  # the halves x > 0 and x <= 0 move apart by up to this much each, in model units
 

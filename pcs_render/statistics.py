@@ -126,10 +126,10 @@ class Process:
     counts: NDArray[np.int64]
 
 
-def simulate(settings: Settings, images: int = 20_000, seed: int = 0, fill: float = 0.8) -> Process:
+def simulate(settings: Settings, images: int = 20_000, seed: int = 0, fill: float = 0.88) -> Process:
     """Targets and stopping without any geometry, to know what a rule makes of the areas before a scene is built.
 
-    A new crystal covers ``fill`` of its box (its hull; 0.8 on average for the built-in shapes) and the pixels of its outline,
+    A new crystal covers ``fill`` of its box (its hull; 0.88 on average for the built-in shapes) and the pixels of its outline,
     less what is covered already: with positions spread evenly, the covered part of the image.
     """
     random = np.random.default_rng(seed)
