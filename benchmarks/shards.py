@@ -90,7 +90,9 @@ def measure(folder: Path) -> dict[str, float]:
     out["streamed and shuffled, images/s"] = rate(4000, lambda: exhaust(zip(range(4000), stream)), len(stream))
     loader = DataLoader(stream, batch_size=64, num_workers=2, collate_fn=collate)
     batches = min(100, len(stream) // 64)
-    out["streamed by 2 workers, their start included, images/s"] = rate(64 * batches, lambda: exhaust(zip(range(batches), loader)))
+    out["streamed by 2 workers, their start included, images/s"] = rate(
+        64 * batches, lambda: exhaust(zip(range(batches), loader))
+    )
     labels = data.labels()
     out["labels alone, images/s"] = rate(4000, lambda: exhaust(zip(range(4000), labels)), len(data))
     out["resident at the end, MiB"] = resident()

@@ -1,6 +1,7 @@
 """The renderer against workers that misbehave in every way; no Blender is needed."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -102,7 +103,9 @@ def test_a_scene_that_no_worker_can_render_is_given_up_and_the_next_is_rendered(
     with renderer(workers(mood, mood, mood, "good")) as r:
         with pytest.raises(SceneFailed, match=FAILINGS[mood]) as caught:
             r.render(scene(41))
-        assert caught.value.image == 41
+        copy = pickle.loads(pickle.dumps(caught.value))
+        assert copy.image == caught.value.image == 41
+        assert str(copy) == str(caught.value)
         assert r.render(scene(42)).tries == 1
     assert len(workers.pids()) == 4
 

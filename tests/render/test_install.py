@@ -130,6 +130,13 @@ def test_a_configured_path_that_is_no_program_is_named_and_nothing_else_is_tried
             find_blender(path)
 
 
+def test_a_blender_executable_runs_the_worker_as_a_script_without_the_user_s_settings(tmp_path):
+    runs_script = 'test "$2 $5" = "--factory-startup --python" && test "$7" = -- && exec python3 -P "$6" "$8" "$9"'
+    path = script(tmp_path / "blender", f'test "$1" = --version && echo Blender 4.5.3 LTS && exit\n{runs_script}')
+    with pytest.raises(BlenderError, match="has no bpy"):  # that is what the worker found, under this Python
+        find_blender(path)
+
+
 def test_blender_is_looked_for_in_the_documented_order(tmp_path, monkeypatch):
     with pytest.raises(BlenderError, match=r'pip install "pcs-augment\[blender\]".*pcs-render install-blender'):
         locate.find()

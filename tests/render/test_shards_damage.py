@@ -42,6 +42,16 @@ def test_a_damaged_shard_is_named_and_made_again(tmp_path):
         assert_holds(tmp_path, range(30))
 
 
+def test_a_shard_that_is_whole_but_not_the_one_listed_is_never_taken_over(tmp_path):
+    data_set(tmp_path / "set", 20)
+    data_set(tmp_path / "other", 20, crystals=1)
+    alien = (tmp_path / "other" / "shards" / "00000001.parquet").read_bytes()
+    (tmp_path / "set" / "shards" / "00000001.parquet").write_bytes(alien)
+    for _ in range(2):  # nor by a second run, after the first took it off the list
+        with opened(tmp_path / "set", 20) as writer:
+            assert to_make(writer) == list(range(10, 20))
+
+
 @settings(max_examples=60)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed(tmp_path_factory, place, bit):
