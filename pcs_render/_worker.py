@@ -18,6 +18,7 @@ import time
 BEAT = 1.0  # seconds between signs of life while a picture is rendered
 SENSOR = 36.0  # mm, Blender's default: with the field of view it makes the focal length, and with the f-stop the aperture
 KEPT_FLAT = 3  # fewer cuts than this would leave no flat middle in a face
+BLEED = 1.02  # part by which the floor exceeds the view: without it, blur draws a dark frame around the picture
 DEVICES = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")  # best first
 GUIDES = {"rgb": "RGB", "albedo": "RGB_ALBEDO", "albedo+normal": "RGB_ALBEDO_NORMAL"}
 
@@ -102,8 +103,11 @@ def render(bpy, job):
         _place(bpy, scene, mesh)
     device = _device(bpy, scene, job["device"])
     _output(scene, description["camera"], job["output"], job["threads"])
-    _colours(scene, profile)
-    _sampling(scene.cycles, profile, description["image"])
+    try:
+        _colours(scene, profile)
+        _sampling(scene.cycles, profile, description["image"])
+    except (TypeError, ValueError) as e:
+        raise UnusableError(f"Blender refuses the profile {profile['name']!r}: {e}") from e
     bpy.ops.render.render(write_still=True)
     return device
 
@@ -142,8 +146,8 @@ def _surroundings(bpy, scene, grey):
 
 
 def _floor(bpy, scene, camera):
-    """A square that just fills the view, of Blender's default material (matt, 80 % grey)."""
-    half = math.tan(camera["field_of_view"] / 2) * (camera["distance"] + camera["depth"])
+    """A square that fills the view, of Blender's default material (matt, 80 % grey)."""
+    half = BLEED * math.tan(camera["field_of_view"] / 2) * (camera["distance"] + camera["depth"])
     mesh = bpy.data.meshes.new("floor")
     mesh.from_pydata([(-half, -half, 0), (half, -half, 0), (half, half, 0), (-half, half, 0)], [], [(0, 1, 2, 3)])
     _place(bpy, scene, mesh, (0.0, 0.0, -camera["depth"]))

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from . import png
+from ._worker import BEAT
 from .errors import BlenderError, InputError
 from .geometry import crystal_solid
 from .locate import Blender, explained, find, require_version
@@ -25,7 +26,6 @@ from .profile import Profile
 from .scene import Scene
 
 TRIES = 3
-BEAT = 1.0  # seconds between signs of life, as _worker.py has it
 DEVICES = ("CPU", "GPU", "CUDA", "OPTIX", "HIP", "ONEAPI", "METAL")  # GPU: the best there is
 NEEDED_SPACE = 16 << 20  # bytes, for a job and its picture
 
@@ -34,9 +34,12 @@ class SceneFailed(BlenderError):
     """One scene could not be rendered although fresh workers tried; others may well be."""
 
     def __init__(self, image: int, reason: str):
-        super().__init__(f"image {image} was given up after {TRIES} tries: {reason}")
+        super().__init__(image, reason)  # both, so that it can be pickled
         self.image = image
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"image {self.image} was given up after {TRIES} tries: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Renderer:
         device: str = "CPU",
         recycle: int = 50,
         patience: float = 600.0,
-        heartbeat: float = 60.0,
+        heartbeat: float = 30.0,
         memory_limit: int = 4096,
     ):
         if not heartbeat > BEAT:
@@ -156,8 +159,8 @@ class Renderer:
     def render(self, scene: Scene) -> Rendered:
         """Render one scene, on fresh workers if the first ones fail.
 
-        Raises SceneFailed when every try failed; BlenderError when Blender does not start, is of another version or
-        has not the device asked for, so that no other scene would fare better.
+        Raises SceneFailed when every try failed; BlenderError when Blender does not start, is of another version, has not the
+        device or refuses the profile, so that no other scene would fare better.
         """
         with self._lock:
             job = self._job(scene)
@@ -191,8 +194,14 @@ class Renderer:
         picture = _picture(Path(job["output"]), scene)
         if worker.rendered >= self._recycle or worker.memory(answer.get("peak", 0)) > self._limit:
             self._drop()
-        spent = (float(answer[name]) for name in ("seconds", "processor"))
-        return Rendered(picture, *spent, str(answer["device"]), worker.version, attempt)
+        return Rendered(
+            picture,
+            float(answer["seconds"]),
+            float(answer["processor"]),
+            str(answer["device"]),
+            worker.version,
+            attempt,
+        )
 
     def _require_open(self) -> None:
         if self._closed:

@@ -254,6 +254,8 @@ def _scenes(args: argparse.Namespace) -> None:
 
     job = _job(args, "default")
     folder = made_folder(args.out)
+    with written(folder / "settings.yaml") as temporary:  # a scene names them by their hash only
+        temporary.write_text(_yaml(job.settings))
     with Bar("scenes", args.quiet) as progress:
         for image in range(args.count):
             progress(image, args.count)
@@ -379,12 +381,15 @@ def _estimate(args: argparse.Namespace) -> None:
 
 
 def _settings(args: argparse.Namespace) -> None:
-    import yaml
-
     from .settings import Settings, load_settings
 
-    chosen = load_settings(args.settings) if args.settings else Settings()
-    print(yaml.safe_dump(chosen.to_dict(), sort_keys=False, default_flow_style=None), end="")
+    print(_yaml(load_settings(args.settings) if args.settings else Settings()), end="")
+
+
+def _yaml(settings: Any) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(settings.to_dict(), sort_keys=False, default_flow_style=None))
 
 
 def _install_blender(args: argparse.Namespace) -> None:
