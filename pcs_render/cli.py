@@ -361,7 +361,8 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _shapes(args: argparse.Namespace) -> None:
-    from . import contact_sheet, habits, obj
+    from . import habits
+    from .habits import contact_sheet, obj
     from .settings import Settings, load_settings
 
     shapes = habits.shapes(load_settings(args.settings) if args.settings else Settings())

@@ -19,8 +19,8 @@ from .sample import Sample
 Floats = NDArray[np.float64]
 
 AREA_CLASSES = 16  # of equal width
-# the model from tables: it takes time and memory for every value and every cap, and there may be millions of both
-_RATIOS, _AREAS = 2049, 65537
+# the model of areas from a table: it takes time for every value and every cap, and there may be millions of both
+_AREAS = 65537
 
 
 @dataclass(frozen=True)

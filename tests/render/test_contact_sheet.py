@@ -5,12 +5,11 @@ import pytest
 from PIL import Image
 from scipy.spatial import ConvexHull
 
-from pcs_render import contact_sheet
-from pcs_render.contact_sheet import draw
 from pcs_render.errors import InputError, OutputError
 from pcs_render.geometry import polygon_area
-from pcs_render.habits import KINDS, Shape, collection
-from pcs_render.presets import PRESETS, cube, named
+from pcs_render.habits import KINDS, Shape, collection, contact_sheet
+from pcs_render.habits.contact_sheet import draw
+from pcs_render.habits.presets import PRESETS, cube, named
 
 
 @pytest.mark.parametrize("shape", [*named(",".join(PRESETS)), *collection(25)], ids=lambda s: s.name)

@@ -11,11 +11,11 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from pcs_render import geometry as G
-from pcs_render import habits, presets
+from pcs_render import habits
 from pcs_render.errors import DataError, InputError
-from pcs_render.habits import KINDS, SHARES, collection
+from pcs_render.habits import KINDS, SHARES, collect, collection, presets
+from pcs_render.habits.shape import measure
 from pcs_render.settings import Settings
-from pcs_render.shape import measure
 
 FIRST_HUNDRED = "f5d54523d2bd2beadb501240d2c89b224e4fc2df464b6517c1bdfc14b0d4ef76"  # SHA-256 of the corners with seed 0
 
@@ -94,10 +94,10 @@ def test_elongated_crystals_keep_the_directions_of_their_faces(crystals, elongat
 def test_nothing_is_too_small_to_be_seen(crystals):
     for s in crystals:
         found = measure(s.vertices)
-        assert found.width / found.thickness <= habits.THINNEST + 1e-4
-        assert found.length / found.width <= habits.LONGEST + 1e-4
+        assert found.width / found.thickness <= collect.THINNEST + 1e-4
+        assert found.length / found.width <= collect.LONGEST + 1e-4
         corners, edges = G.hull_edges(s.vertices)
-        assert np.linalg.norm(corners[edges[:, 0]] - corners[edges[:, 1]], axis=1).min() > habits.SHORTEST_EDGE - 1e-5
+        assert np.linalg.norm(corners[edges[:, 0]] - corners[edges[:, 1]], axis=1).min() > collect.SHORTEST_EDGE - 1e-5
 
 
 def test_no_two_are_alike_however_one_is_turned_over(crystals):
@@ -117,7 +117,7 @@ def test_no_two_are_alike_however_one_is_turned_over(crystals):
     for n, turn in enumerate(turns):
         apart = cdist(still, supports(turn), "chebyshev")
         apart[np.diag_indices(len(apart))] = 1 if n == 0 else np.diag(apart) + 1
-        assert apart.min() > habits.ALIKE - 1e-9
+        assert apart.min() > collect.ALIKE - 1e-9
 
 
 def test_point_groups_have_about_their_shares(crystals):
@@ -155,8 +155,8 @@ def test_impossible_collections_are_refused(count, seed):
 
 
 def test_running_out_of_different_shapes_is_an_error(monkeypatch):
-    monkeypatch.setattr(habits, "ALIKE", 50.0)
-    monkeypatch.setattr(habits, "TRIES", 30)
+    monkeypatch.setattr(collect, "ALIKE", 50.0)
+    monkeypatch.setattr(collect, "TRIES", 30)
     with pytest.raises(InputError, match="no 2 different shapes"):
         collection(2, 99)
 

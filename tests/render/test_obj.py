@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
-from pcs_render import obj
 from pcs_render.errors import DataError, InputError, OutputError
 from pcs_render.geometry import solid
-from pcs_render.habits import Shape, collection
-from pcs_render.presets import PRESETS, cube, named
+from pcs_render.habits import Shape, collection, obj
+from pcs_render.habits.presets import PRESETS, cube, named
 
 CUBE = "".join(f"v {x} {y} {z}\n" for x in (-1, 1) for y in (-1, 1) for z in (-1, 1))
 SIDES = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]

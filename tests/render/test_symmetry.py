@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 from scipy.spatial.distance import cdist
 
-from pcs_render import symmetry
-from pcs_render.polyhedron import intersect
-from pcs_render.symmetry import POINT_GROUPS, SYSTEMS, Cell
+from pcs_render.habits import symmetry
+from pcs_render.habits.polyhedron import intersect
+from pcs_render.habits.symmetry import POINT_GROUPS, SYSTEMS, Cell
 
 ORDERS = {"1": 1, "2": 2, "3": 3, "4": 4, "6": 6, "222": 4, "32": 6, "422": 8, "622": 12, "23": 12, "432": 24}
 

@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import exact, obj, presets
-from .errors import InputError
-from .exact import Draws
+from .. import exact
+from ..errors import InputError
+from ..exact import Draws
+from ..settings import Settings
+from . import obj, presets
 from .growth import grow
 from .polyhedron import Polyhedron, dot, length
-from .settings import Settings
 from .shape import KINDS, Kind, Posed, Shape, pose
 
 __all__ = ["KINDS", "SHARES", "Shape", "collection", "shapes"]

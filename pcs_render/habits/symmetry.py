@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from . import exact
+from .. import exact
 from .polyhedron import cross, length
 
 Floats = NDArray[np.float64]

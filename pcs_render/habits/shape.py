@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import ConvexHull
 
-from .geometry import hull2d, polygon_area
+from ..geometry import hull2d, polygon_area
 from .polyhedron import Polyhedron, cross, dot, length, total
 
 Floats = NDArray[np.float64]

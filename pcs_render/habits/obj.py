@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from .errors import DataError, InputError
-from .files import written
-from .geometry import hull_edges, solid
+from ..errors import DataError, InputError
+from ..files import written
+from ..geometry import hull_edges, solid
 from .shape import Shape, measure
 
 Floats = NDArray[np.float64]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from ..errors import InputError
 from .polyhedron import Polyhedron, cross, dot, intersect, length
 from .shape import Shape, framed, measure, pose
 from .symmetry import Cell, Index, form

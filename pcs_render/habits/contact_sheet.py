@@ -11,9 +11,9 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .errors import InputError
-from .files import written
-from .geometry import solid
+from ..errors import InputError
+from ..files import written
+from ..geometry import solid
 from .shape import KINDS, Shape
 
 Floats = NDArray[np.float64]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import exact
+from .. import exact
 from .polyhedron import Floats, Polyhedron, dot, intersect, length
 from .shape import Kind
 from .symmetry import SYSTEMS, Cell, Index, form, low_forms, opposite
