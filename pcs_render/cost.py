@@ -41,7 +41,7 @@ class Estimate:
 
     def __str__(self) -> str:
         each = f"{_some(self.threads, 'core')}{' and a GPU' if self.gpu else ''}"
-        spent = f"{self.gpu_hours:,.1f} GPU-hours" if self.gpu else f"{self.cpu_hours:,.1f} core-hours"
+        spent = f"{self.gpu_hours:,.2f} GPU-hours" if self.gpu else f"{self.cpu_hours:,.2f} core-hours"
         paid = "" if self.cost is None else f", {self.cost:,.2f} to pay at {self.price:g} per worker and hour"
         time = f"{self.hours:,.1f} hours" if self.hours >= 1 else f"{60 * self.hours:.1f} minutes"
         return (

@@ -236,7 +236,7 @@ def test_images_that_fail_or_kill_their_workers_are_given_up(machines, job, tmp_
 
 
 def test_where_every_worker_dies_the_run_ends(machines, job, tmp_path, monkeypatch):
-    monkeypatch.setattr(_dispatch, "LOSSES", 3)
+    monkeypatch.setattr(_dispatch, "LOSSES", 2)
     with pytest.raises(cluster.ClusterError, match="3 workers died in a row"):
         produce(tmp_path, job, 9, machines.address, Opened(kills=frozenset(range(9))), workers=1)
 
@@ -256,10 +256,10 @@ def test_a_worker_that_hangs_is_replaced(machines, job, tmp_path):
             os.kill(stopped[0], signal.SIGSTOP)
 
     said = []
-    options = {"patience": 4, "workers": 2, "progress": progress, "say": said.append}
+    options = {"patience": 3, "workers": 2, "progress": progress, "say": said.append}
     produce(tmp_path / "data", job, 12, machines.address, Opened(log, 0.1), **options)
     assert_as_made_alone(tmp_path / "data", job, 12, tmp_path)
-    assert any("has not answered for 4 s" in s for s in said)
+    assert any("has not answered for 3 s" in s for s in said)
     wait_until(lambda: not alive(stopped[0]))
 
 
