@@ -62,7 +62,7 @@ def candidates() -> list[tuple[str, Profile]]:
         found.append(("adaptive", changed(f"8 to {n}, adaptive {threshold}", **changes)))
     named = [("named profile", p) for name, p in PROFILES.items() if name in ("default", "preview")]
     second = ("reference, other seed", dataclasses.replace(REFERENCE, name="512 samples, other seed", seed=2 * 10**6))
-    return [*named, *found, second]
+    return [*named, second, *found]
 
 
 class Pictures:

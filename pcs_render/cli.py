@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import __version__
+from . import __version__, commands
 from .errors import RenderError
 
 

@@ -116,7 +116,7 @@ PROFILES = {
     p.name: p
     for p in (
         Profile("published", 512),
-        Profile("default", 32),
+        Profile("default", 40),
         Profile("preview", 8, denoiser="rgb", prefilter="NONE"),
         # for opaque crystals: how much of a pixel each covers, nothing else
         Profile(
