@@ -1,5 +1,5 @@
-"""Every chore of the project: ``nox -s demo``, ``tests``, ``tests_blender``, ``tests_cluster``, ``lint``, ``types``, ``bench``;
-``gpu`` where there is one.
+"""Every chore of the project: ``nox -s demo``, ``tests``, ``tests_blender``, ``tests_cluster``, ``lint``, ``types``, ``bench``,
+``bench_scenes``, ``bench_blender``; ``gpu`` where there is one.
 
 Sessions install the exact versions that CI tests (.ci/constraints.txt), so that they give everybody the same result; the
 package itself asks only for ranges.
@@ -89,6 +89,23 @@ def bench(session: nox.Session) -> None:
     install(session, "-e", ".[bench]")
     install_compiled(session, "noise")
     session.run("pytest", "benchmarks", "--benchmark-only", "-m", "not gpu", *session.posargs)
+
+
+@nox.session
+def bench_scenes(session: nox.Session) -> None:
+    """Scenes without rendering: speed of the fit, distributions against the model (half an hour), reading of shards."""
+    install(session, "-e", ".[test]")
+    session.run("python", "benchmarks/scenes.py")
+    session.run("python", "benchmarks/scene_statistics.py", "--out", "out/scene_statistics.png")
+    session.run("python", "benchmarks/shards.py")
+
+
+@nox.session(python="3.11")
+def bench_blender(session: nox.Session) -> None:
+    """Seconds and noise of each render profile, and the memory of the worker; takes an hour."""
+    install(session, ".[blender]", constraints=".ci/constraints-blender.txt")
+    session.run("python", "benchmarks/render_profiles.py", "--out", "out/render_profiles", *session.posargs)
+    session.run("python", "benchmarks/render_memory.py")
 
 
 @nox.session

@@ -199,7 +199,7 @@ def shapes(args: argparse.Namespace) -> None:
 
 
 def estimate(args: argparse.Namespace) -> None:
-    from .cost import estimate, measured
+    from .cluster import estimate, measured
 
     images, seconds = measured(args.data)
     print(f"{args.data}: {seconds:.1f} s per image in Blender, over {images} images")

@@ -20,7 +20,8 @@ import drawer
 from drawer import OPENS, OTHER, VERSION, Drawer, Note, Opened, notes
 
 import pcs_render
-from pcs_render import _dispatch, _node, cluster, production
+from pcs_render import cluster, production
+from pcs_render.cluster import dispatch, on_node
 from pcs_render.errors import InputError, OutputError
 from pcs_render.profile import PROFILES
 from pcs_render.settings import Settings
@@ -92,7 +93,7 @@ def machines():
 
 @pytest.fixture(autouse=True)
 def short_looks(monkeypatch):
-    monkeypatch.setattr(_dispatch, "LOOK", 0.3)
+    monkeypatch.setattr(dispatch, "LOOK", 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +226,7 @@ def test_a_driver_that_is_interrupted_or_killed_is_taken_up_by_the_next(machines
 
 
 def test_images_that_fail_or_kill_their_workers_are_given_up(machines, job, tmp_path, monkeypatch):
-    monkeypatch.setattr(_dispatch, "DEATHS", 2)
+    monkeypatch.setattr(dispatch, "DEATHS", 2)
     opened = Opened(fails=frozenset({5}), kills=frozenset({11}))
     manifest = produce(tmp_path / "data", job, 16, machines.address, opened, workers=2)
     assert sorted(i for s in manifest.shards.values() for i in s.missing) == [5, 11]
@@ -236,7 +237,7 @@ def test_images_that_fail_or_kill_their_workers_are_given_up(machines, job, tmp_
 
 
 def test_where_every_worker_dies_the_run_ends(machines, job, tmp_path, monkeypatch):
-    monkeypatch.setattr(_dispatch, "LOSSES", 2)
+    monkeypatch.setattr(dispatch, "LOSSES", 2)
     with pytest.raises(cluster.ClusterError, match="3 workers died in a row"):
         produce(tmp_path, job, 9, machines.address, Opened(kills=frozenset(range(9))), workers=1)
 
@@ -281,7 +282,7 @@ def test_workers_wait_for_nodes_with_gpus_and_end_when_these_stay_away(machines,
         (node,) = {n.node for n in rendered(tmp_path / "log")}
         assert node == nodes[0].node_id
         assert {n.gpus for n in rendered(tmp_path / "log")} == {"0", "1"}
-        monkeypatch.setattr(_dispatch, "NO_NODES", 1.0)
+        monkeypatch.setattr(dispatch, "NO_NODES", 1.0)
         with pytest.raises(cluster.ClusterError, match="no node to render on for 1 s"):
             produce(tmp_path / "more", job, 80, machines.address, opened, device="CUDA", progress=remove_soon)
     finally:
@@ -290,7 +291,7 @@ def test_workers_wait_for_nodes_with_gpus_and_end_when_these_stay_away(machines,
 
 
 def test_kept_images_that_vanish_are_made_again(machines, job, tmp_path, monkeypatch):
-    monkeypatch.setattr(_node, "LAG", 0.5)
+    monkeypatch.setattr(on_node, "LAG", 0.5)
     folder, log, said, gone = tmp_path / "data", tmp_path / "log", [], []
 
     def progress(done, total):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcs_render.cost import estimate, measured
+from pcs_render.cluster import estimate, measured
 from pcs_render.errors import DataError, InputError
 from pcs_render.shards import Manifest, ShardSummary
 

@@ -6,8 +6,8 @@ import math
 import os
 from dataclasses import dataclass
 
-from .errors import InputError
-from .shards import Manifest
+from ..errors import InputError
+from ..shards import Manifest
 
 
 @dataclass(frozen=True)

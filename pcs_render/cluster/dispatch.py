@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _node
-from .errors import DataError, InputError, RenderError
-from .production import Progress
-from .shards import Plan, ShardSummary, Writer
+from ..errors import DataError, InputError, RenderError
+from ..production import Progress
+from ..shards import Plan, ShardSummary, Writer
+from . import on_node
 
 LOOK = 2.0  # seconds between looks at which nodes there are
 AHEAD = 2  # pieces handed to a worker at a time, so that it never waits for the driver
@@ -78,7 +78,7 @@ class Run:
     """Hands out what a writer misses until nothing is left.
 
     Args:
-        setup: What ``_node.Worker.start`` takes.
+        setup: What ``on_node.Worker.start`` takes.
         limit: Workers to use; None: as many as there is room for.
         piece: Images handed out at a time, at most.
         patience: Seconds until a worker that does not answer is replaced.
@@ -104,7 +104,7 @@ class Run:
         self.limit, self.piece, self.patience = limit, piece, patience
         self.progress, self.say, self.measured = progress, say, measured
         takes: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "scheduling_strategy": "SPREAD"}
-        self.actor = ray.remote(**takes, max_restarts=0, concurrency_groups={ENDING: 1})(_node.Worker)
+        self.actor = ray.remote(**takes, max_restarts=0, concurrency_groups={ENDING: 1})(on_node.Worker)
         todo = writer.missing()
         self.left = {t.index: set(t.ids) for t in todo}  # images to be made, of shards to be finished
         self.fresh = deque((t.index, deque(t.ids)) for t in todo if t.ids)  # handed out to nobody yet
@@ -302,7 +302,7 @@ class Run:
             self.fresh.append((shard, deque(answer)))
             self._show()
             return
-        deadline = time.monotonic() + _node.LAG
+        deadline = time.monotonic() + on_node.LAG
         while True:
             try:
                 self.writer.enter(answer)

@@ -22,16 +22,15 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import __version__, _node
-from ._dispatch import ClusterError, Needs, Run, name
-from .blender import DEVICES, Renderer
-from .cost import Estimate, estimate, measured
-from .errors import InputError
-from .files import written
-from .production import Job, Progress
-from .shards import Manifest, Writer
-
-__all__ = ["ClusterError", "Estimate", "blender_version", "connected", "estimate", "measured", "produce"]
+from .. import __version__
+from ..blender import DEVICES, Renderer
+from ..errors import InputError
+from ..files import written
+from ..production import Job, Progress
+from ..shards import Manifest, Writer
+from . import on_node
+from .cost import estimate
+from .dispatch import ClusterError, Needs, Run, name
 
 CONNECT = 15.0  # seconds until an address counts as dead: Ray itself would go on trying for minutes
 STORE = 100 << 20  # bytes; what is sent around is small
@@ -55,7 +54,7 @@ def connected(address: str) -> Iterator[Any]:
         import ray
     except ImportError as e:
         raise InputError('rendering on a cluster needs Ray; install it with pip install "pcs-augment[cluster]"') from e
-    ray.cloudpickle.register_pickle_by_value(_node)
+    ray.cloudpickle.register_pickle_by_value(on_node)
     if ray.is_initialized():
         yield ray
         return
@@ -110,9 +109,12 @@ def blender_version(
 
     Raises InputError as ``connected`` does, ClusterError naming the nodes that have none, or not the same.
     """
-    needs, opened = _needs(threads, device), renderer or functools.partial(_node.opened, job.profile, blender, threads, device)
+    needs, opened = (
+        _needs(threads, device),
+        renderer or functools.partial(on_node.opened, job.profile, blender, threads, device),
+    )
     with connected(address) as ray:
-        answers = _ask(ray, needs.fitting(ray), _node.blender_version, __version__, ray.cloudpickle.dumps(opened))
+        answers = _ask(ray, needs.fitting(ray), on_node.blender_version, __version__, ray.cloudpickle.dumps(opened))
     faults = [f"{node} {reason}" for node, (_, reason) in answers.items() if reason]
     versions = {version for version, _ in answers.values()}
     if not faults and len(versions) > 1:
@@ -165,7 +167,7 @@ def produce(
             raise InputError(f"{what} is {value}; it must be positive")
     estimate(1, 1.0, 1, price=price)  # refuses a price now, not when it is first needed
     needs = _needs(threads, device)
-    opened = renderer or functools.partial(_node.opened, job.profile, blender, threads, device)
+    opened = renderer or functools.partial(on_node.opened, job.profile, blender, threads, device)
     folder = writer.plan.folder.absolute()
     plan = dataclasses.replace(writer.plan, folder=folder)
     token = secrets.token_hex(16)
@@ -175,11 +177,11 @@ def produce(
         tell(f"left: {estimate(count, seconds, workers, threads=threads, device=device, price=price)}")
 
     with connected(address) as ray, contextlib.ExitStack() as stack:
-        with written(folder / _node.TOKEN) as temporary:
+        with written(folder / on_node.TOKEN) as temporary:
             temporary.write_text(token)
-        stack.callback((folder / _node.TOKEN).unlink, missing_ok=True)
+        stack.callback((folder / on_node.TOKEN).unlink, missing_ok=True)
         nodes = needs.fitting(ray) if workers is None else [n for n in ray.nodes() if needs.room(n)]
-        answers = _ask(ray, nodes, _node.fault, str(folder), token, __version__)
+        answers = _ask(ray, nodes, on_node.fault, str(folder), token, __version__)
         faults = [f"{node} {reason}" for node, reason in answers.items() if reason]
         if faults:
             raise InputError("; ".join(faults))
@@ -214,7 +216,7 @@ def _needs(threads: int, device: str) -> Needs:
 
 
 def _ask(ray: Any, nodes: list[dict[str, Any]], function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-    """What a function of ``_node`` returns on each of the nodes that live to answer, by the node's name."""
+    """What a function of ``on_node`` returns on each of the nodes that live to answer, by the node's name."""
     task = ray.remote(num_cpus=0, max_retries=0)(function)
     pin = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     flying = {name(n): task.options(scheduling_strategy=pin(n["NodeID"], soft=False)).remote(*arguments) for n in nodes}
