@@ -70,11 +70,15 @@ def compare(cases: int) -> None:
         _, (w, h), _ = cv2.minAreaRect(geometry.project(CAMERA, points).astype(np.float32))
         rectangles.append(abs(w * h / found.boxes.area[0] - 1))
     met = np.array(ours)
-    print(f"{cases} targets, {met.size} poses: {fitting / met.size * 1e3:.3f} ms per pose fitted, {met.mean():.4f} of the poses meet")
+    print(
+        f"{cases} targets, {met.size} poses: {fitting / met.size * 1e3:.3f} ms per pose fitted, {met.mean():.4f} of them meet"
+    )
     print(f"targets met by at least one of {generate.BATCH} poses: {met.any(1).mean():.4f}")
-    print(f"plain optimiser: {optimising / cases * 1e3:.1f} ms per pose, {np.mean(theirs):.4f} meet; ours, same pose {met[:, 0].mean():.4f}")
-    print(f"met by the optimiser and not by us: {int((np.array(theirs) & ~met[:, 0]).sum())}")
-    print(f"area of OpenCV's rectangle against ours: largest relative difference {max(rectangles):.1e} (OpenCV computes in float32)")
+    print(f"plain optimiser: {optimising / cases * 1e3:.1f} ms per pose, {np.mean(theirs):.4f} meet")
+    print(
+        f"ours, of the same poses: {met[:, 0].mean():.4f}; met by the optimiser only: {int((np.array(theirs) & ~met[:, 0]).sum())}"
+    )
+    print(f"OpenCV's rectangle (float32) against ours: largest relative difference of the areas {max(rectangles):.1e}")
 
 
 def build(count: int) -> None:
@@ -89,7 +93,7 @@ def build(count: int) -> None:
         crystals, unmet = sum(len(s.crystals) for s in scenes), sum(len(s.unmet) for s in scenes)
         print(
             f"{rule}: {count} scenes, {crystals / count:.1f} crystals each, {unmet} of {crystals + unmet} targets given up: "
-            f"{seconds:.1f} s, {seconds / crystals * 1e3:.2f} ms per crystal, 100 scenes of 50 in {seconds / crystals * 5000:.1f} s"
+            f"{seconds:.1f} s, {seconds / crystals * 1e3:.2f} ms per crystal, so {seconds / crystals * 5000:.1f} s for 100 x 50"
         )
 
 

@@ -20,7 +20,7 @@ SEED = 62974
 
 
 def sample_path() -> Path:
-    """The JSON of the bundled sample: twelve rendered images with 887 labelled crystals."""
+    """The JSON of the bundled sample: twelve rendered images with 682 labelled crystals."""
     return Path(__file__).with_name("sample") / "pcs_sample.json"
 
 

@@ -12,6 +12,7 @@ import drawer
 import pytest
 
 from pcs_render import cluster, production
+from pcs_render.cluster import driver
 from pcs_render.errors import InputError
 from pcs_render.profile import PROFILES
 from pcs_render.settings import Settings
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.cluster
 
 
 def test_addresses_where_no_cluster_is_are_refused_soon(monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT", 4.0)
+    monkeypatch.setattr(driver, "CONNECT", 4.0)
     with socket.socket() as free, socket.socket() as silent:
         free.bind(("127.0.0.1", 0))  # a port that nobody listens at
         silent.bind(("127.0.0.1", 0))

@@ -40,8 +40,8 @@ def test_money_goes_with_work_whoever_does_it(count, seconds, workers, price):
 def test_it_reads_like_a_sentence():
     assert (
         str(estimate(332_558, 16.24, 100, price=0.1))
-        == "332,558 images at 16.24 s each on 100 workers of 2 cores: 15.0 hours, 3,000.41 core-hours, 150.02 to pay at 0.1 per "
-        "worker and hour"
+        == "332,558 images at 16.24 s each on 100 workers of 2 cores: 15.0 hours, 3,000.41 core-hours, 150.02 to pay at 0.1 "
+        "per worker and hour"
     )
     assert (
         str(estimate(10, 3, 1, threads=1, device="CUDA"))
