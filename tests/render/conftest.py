@@ -1,7 +1,13 @@
+"""Fixtures, and a deterministic hypothesis profile."""
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pcs_render.geometry import hull_edges
+
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def random_shapes(count: int, seed: int = 0) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import random_images, random_targets
+from batches import random_images, random_targets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLE
+from batches import SAMPLE
 from PIL import Image
 
 import pcs_augment as pa

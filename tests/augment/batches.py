@@ -1,21 +1,16 @@
-"""What the tests share: the bundled sample, random labelled batches, and a deterministic hypothesis profile."""
+"""What the tests share: the bundled sample and random labelled batches."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
-from hypothesis import HealthCheck, settings
 
 import pcs_augment as pa
 from pcs_augment.boxes import le90
 
 SAMPLE = Path(pa.__file__).parent / "sample" / "pcs_sample.json"
-
-settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("tests")
 
 
 def random_targets(counts, height, width, seed=0, polygons=True):
@@ -61,16 +56,3 @@ def assert_same_targets(a, b):
                 assert all(torch.equal(p, q) for p, q in zip(x[key], y[key]))
             else:
                 assert x[key] == y[key], key
-
-
-@pytest.fixture(scope="session")
-def sample():
-    """The bundled images as one batch: (images uint8, targets, index)."""
-    data = pa.PCSDataset(SAMPLE)
-    return pa.collate([data[i] for i in range(len(data))])
-
-
-@pytest.fixture
-def torch_only(monkeypatch):
-    """Run without the numba twins."""
-    monkeypatch.setenv("PCS_AUGMENT_KERNELS", "torch")

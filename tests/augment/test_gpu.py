@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLE, random_images, random_targets
+from batches import SAMPLE, random_images, random_targets
 from torch.utils.data import DataLoader
 
 import pcs_augment as pa

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import assert_same_targets, random_images, random_targets
+from batches import assert_same_targets, random_images, random_targets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

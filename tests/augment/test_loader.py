@@ -5,7 +5,7 @@ import time
 
 import pytest
 import torch
-from conftest import SAMPLE, assert_same_targets, random_images
+from batches import SAMPLE, assert_same_targets, random_images
 from torch.utils.data import DataLoader, Dataset
 
 import pcs_augment as pa

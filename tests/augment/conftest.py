@@ -1,0 +1,23 @@
+"""Fixtures, and a deterministic hypothesis profile."""
+
+import pytest
+from batches import SAMPLE
+from hypothesis import HealthCheck, settings
+
+import pcs_augment as pa
+
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session")
+def sample():
+    """The bundled images as one batch: (images uint8, targets, index)."""
+    data = pa.PCSDataset(SAMPLE)
+    return pa.collate([data[i] for i in range(len(data))])
+
+
+@pytest.fixture
+def torch_only(monkeypatch):
+    """Run without the numba twins."""
+    monkeypatch.setenv("PCS_AUGMENT_KERNELS", "torch")
