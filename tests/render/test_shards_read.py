@@ -91,7 +91,7 @@ def test_worker_processes_read_alike(folder, context):
     assert seen == list(range(len(IDS)))
 
 
-def test_the_augmentation_takes_the_items(folder, torch_only):
+def test_the_augmentation_takes_the_items(folder):
     data = PcsShards(folder)
     images, targets, index = pa.collate([data[i] for i in range(8)])
     images, targets = pa.default_pipeline(seed=0)(images, targets, index=index)
