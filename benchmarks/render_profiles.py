@@ -106,18 +106,29 @@ def machine() -> str:
 
 
 def plot(path: Path, rows: list[dict], target: float) -> None:
+    """A row per candidate, in their order: its PSNR, and what it costs."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
-    for group in dict.fromkeys(row["group"] for row in rows):
-        points = [row for row in rows if row["group"] == group]
-        axes.plot([r["seconds"] for r in points], [r["psnr"] for r in points], "o", label=group)
-        for r in points:
-            axes.annotate(r["name"], (r["seconds"], r["psnr"]), fontsize=6, xytext=(3, 3), textcoords="offset points")
-    axes.axhline(target, color="grey", linewidth=0.8)
-    axes.set(xscale="log", xlabel="seconds per image on two cores", ylabel="PSNR against the reference, dB")
-    axes.legend(fontsize=7)
-    figure.savefig(path, dpi=150)
+    figure, (quality, cost) = plt.subplots(1, 2, sharey=True, figsize=(10, 0.3 * len(rows) + 1.2), layout="constrained")
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    colours = [f"C{groups.index(row['group'])}" for row in rows]
+    places = range(len(rows))
+    quality.hlines(places, [r["worst"] for r in rows], [r["psnr"] for r in rows], colors=colours, alpha=0.4)
+    quality.scatter([r["psnr"] for r in rows], places, color=colours)
+    quality.axvline(target, color="grey", linewidth=0.8)
+    quality.set(xlabel="PSNR against the reference, dB: mean, and down to the worst scene")
+    quality.set_yticks(places, [r["name"] for r in rows])
+    quality.invert_yaxis()
+    cost.barh(places, [r["seconds"] for r in rows], color=colours, height=0.6)
+    for place, row in zip(places, rows):
+        cost.annotate(
+            f"{row['seconds']:.1f}", (row["seconds"], place), (3, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    cost.set(xscale="log", xlabel="seconds per image on two cores")
+    for axes in (quality, cost):
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130, format="png")
 
 
 def main() -> None:
@@ -143,11 +154,12 @@ def main() -> None:
         made = pictures.get(profile, scenes)
         values = [psnr(picture, wanted) for (picture, _, _), wanted in zip(made, reference)]
         seconds, wall = (statistics.mean(times) for times in zip(*((p / 2, w) for _, p, w in made)))
-        rows.append({"group": group, "name": profile.name, "seconds": seconds, "psnr": statistics.mean(values)})
-        print(f"| {profile.name} | {seconds:.2f} | {wall:.2f} | {rows[-1]['psnr']:.2f} | {min(values):.2f} |", flush=True)
+        rows.append(
+            {"group": group, "name": profile.name, "seconds": seconds, "psnr": statistics.mean(values), "worst": min(values)}
+        )
+        print(f"| {profile.name} | {seconds:.2f} | {wall:.2f} | {rows[-1]['psnr']:.2f} | {rows[-1]['worst']:.2f} |", flush=True)
     with written(args.out / "profiles.png") as temporary:
-        plot(temporary.with_suffix(".png"), rows, 38.0)
-        temporary.with_suffix(".png").rename(temporary)
+        plot(temporary, rows, 38.0)
 
 
 if __name__ == "__main__":
