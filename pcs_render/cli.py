@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         help="install Blender as a Python module in an environment of its own",
         description="Blender's module needs NumPy 1; this keeps it away from everything else. PCS_RENDER_BLENDER overrides it.",
     )
+    p.add_argument("--python", help="Python 3.11 to make it with (default: the one that runs this)")
     p.set_defaults(run=commands.install_blender)
     return parser
 

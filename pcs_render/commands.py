@@ -221,4 +221,4 @@ def _yaml(settings: Any) -> str:
 def install_blender(args: argparse.Namespace) -> None:
     from .install import install_blender
 
-    print(install_blender())
+    print(install_blender(args.python))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from .errors import DataError, InputError
-from .settings import _checked
+from .settings import checked
 
 RECIPE = 1  # raised whenever the worker makes another picture of the same scene and profile
 
@@ -78,7 +78,7 @@ class Profile:
     def __post_init__(self) -> None:
         """Raises InputError for a value of another type or outside its range."""
         for name, hint in get_type_hints(type(self)).items():
-            object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
+            object.__setattr__(self, name, checked(name, getattr(self, name), hint))
         _range(self, "samples", 1, 2**24)
         _range(self, "adaptive_threshold", 0, 1)
         _range(self, "adaptive_min_samples", 0, 4096)

@@ -83,7 +83,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
-            object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
+            object.__setattr__(self, name, checked(name, getattr(self, name), hint))
         _check_values(self)
 
     @property
@@ -101,7 +101,7 @@ class Settings:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _checked(name: str, value: Any, hint: Any) -> Any:
+def checked(name: str, value: Any, hint: Any) -> Any:
     """The value in the type asked for, whole numbers for floats and lists for ranges included. Raises InputError."""
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
@@ -110,7 +110,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if hint == Range:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             raise InputError(f"{name} is {value!r}; it takes two numbers, [low, high]")
-        low, high = (_checked(name, v, float) for v in value)
+        low, high = (checked(name, v, float) for v in value)
         if low > high:
             raise InputError(f"{name} is [{low}, {high}]; the first number must not be above the second")
         return (low, high)

@@ -209,7 +209,10 @@ def test_the_worker_goes_when_its_parent_is_killed(workers, tmp_path):
         f"r = Renderer(PROFILES['preview'], Blender({command!r})); r.render(scene()); print(flush=True); input()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(Path(__file__).parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", script, str(Path(__file__).parent)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # the true worker would remove its folder
     ) as parent:
         assert parent.stdout.readline() == b"\n"
         (pid,) = workers.pids()
