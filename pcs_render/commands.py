@@ -46,9 +46,7 @@ class Bar:
                 desc=self.what,
                 mininterval=0.5,
                 dynamic_ncols=True,
-                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {per_hour} "
-                + self.unit
-                + "/h]",
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {per_hour}]",
             )
         else:
             self._bar.update(done - self._bar.n)

@@ -167,7 +167,7 @@ def test_the_floor_is_lit_from_the_side_of_the_lamp(blender):
     assert abs(border.mean() - next_to_it.mean()) < 1  # it fills the view
 
 
-LONG = dataclasses.replace(PREVIEW, samples=700)  # some seconds
+LONG = dataclasses.replace(PREVIEW, samples=2500)  # some seconds
 
 
 @pytest.fixture(scope="module")
