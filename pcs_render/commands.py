@@ -110,10 +110,12 @@ def render(args: argparse.Namespace) -> int:
 
 def _writer(args: argparse.Namespace, job: Any, version: str) -> Any:
     from . import production
+    from .files import locked
 
     if args.retry_quarantined:
-        for path in sorted((args.out / "quarantine").glob("*.json")):
-            path.unlink()
+        with locked(args.out):
+            for path in sorted((args.out / "quarantine").glob("*.json")):
+                path.unlink()
     return production.create_or_resume(
         args.out, job, args.count, blender=version, shard_size=args.shard_size, validation=args.validation
     )
