@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from .labels import labels
 from .profile import Profile
 from .scene import Scene
 from .settings import Settings
-from .shards import Manifest, Plan, Record, Todo, Writer
+from .shards import Manifest, Plan, Record, Writer
 
 Progress = Callable[[int, int], None]  # images done, of how many
 
@@ -73,16 +74,15 @@ def record(scene: Scene, png: bytes, seconds: float) -> Record:
     )
 
 
-def make(plan: Plan, job: Job, renderer: Renderer, image: int) -> bool:
-    """Render one image and keep it, or put it into quarantine when Blender fails on it again and again. Returns which."""
+def make(plan: Plan, job: Job, renderer: Renderer, image: int) -> None:
+    """Render one image and keep it, or put it into quarantine when Blender fails on it again and again."""
     scene = job.scene(image)
     try:
         rendered = renderer.render(scene)
     except SceneFailed as e:
         plan.give_up(image, str(e), scene=scene.to_dict())
-        return False
-    plan.keep(record(scene, rendered.png, rendered.seconds))
-    return True
+    else:
+        plan.keep(record(scene, rendered.png, rendered.seconds))
 
 
 def create_or_resume(
@@ -127,15 +127,13 @@ def produce(writer: Writer, job: Job, renderers: list[Renderer], progress: Progr
     for shard in todo:
         if not shard.ids:  # its images were all made before
             writer.finish(shard.index)
-    waiting = _images(todo)
+    waiting = ((shard.index, image) for shard in todo for image in shard.ids)
     flying: dict[Future[None], int] = {}
     with ThreadPoolExecutor(len(renderers)) as pool:
         try:
             while True:
-                for index, image in waiting:
+                for index, image in itertools.islice(waiting, 2 * len(renderers) - len(flying)):
                     flying[pool.submit(one, image)] = index
-                    if len(flying) >= 2 * len(renderers):
-                        break
                 if not flying:
                     break
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
@@ -154,9 +152,3 @@ def produce(writer: Writer, job: Job, renderers: list[Renderer], progress: Progr
                     renderer.close()
             raise
     return writer.manifest
-
-
-def _images(todo: list[Todo]) -> Iterator[tuple[int, int]]:
-    for shard in todo:
-        for image in shard.ids:
-            yield shard.index, image

@@ -25,6 +25,11 @@ from .settings import Settings
 Floats = NDArray[np.float64]
 
 
+def ratio_limit(a: ArrayLike, settings: Settings) -> Floats:
+    """Largest aspect ratio of a crystal of area ``a`` px^2: the published limit, or where its long side gets too long."""
+    return np.minimum(settings.aspect_ratio[1], settings.long_side**2 / np.asarray(a, dtype=np.float64))
+
+
 @dataclass(frozen=True)
 class Model:
     """Distributions of the targets. ``caps`` are the largest areas allowed, one per crystal drawn (rule ``published``), or
@@ -57,10 +62,6 @@ class Model:
         above = np.concatenate((np.cumsum((1 / np.log(caps / low))[::-1])[::-1], [0.0]))
         return np.where(a >= low, above[np.searchsorted(caps, a, side="left")] / (len(caps) * a), 0.0)
 
-    def ratio_limit(self, a: ArrayLike) -> Floats:
-        """Largest aspect ratio of a crystal of area ``a`` px^2: the published limit, or where its long side gets too long."""
-        return np.minimum(self.settings.aspect_ratio[1], self.settings.long_side**2 / np.asarray(a, dtype=np.float64))
-
     def ratio_cdf(self, r: ArrayLike) -> Floats:
         """P(aspect ratio <= r), over all areas; between 2,001 exact points by interpolation."""
         return np.interp(np.asarray(r, dtype=np.float64), *self._ratio_table)
@@ -70,14 +71,14 @@ class Model:
         low, high = self.settings.aspect_ratio
         a, weight = self._areas()
         r = np.linspace(low, high, 2001)
-        part = np.clip((r[:, None] - low) / np.maximum(self.ratio_limit(a) - low, 1e-12), 0, 1)
+        part = np.clip((r[:, None] - low) / np.maximum(ratio_limit(a, self.settings) - low, 1e-12), 0, 1)
         return r, (part * weight).sum(-1)
 
     def ratio_density(self, r: ArrayLike) -> Floats:
         """Density of the aspect ratio, over all areas."""
         low, _ = self.settings.aspect_ratio
         a, weight = self._areas()
-        limit = self.ratio_limit(a)
+        limit = ratio_limit(a, self.settings)
         r = np.asarray(r, dtype=np.float64)[..., None]
         return (np.where((r >= low) & (r <= limit), 1 / np.maximum(limit - low, 1e-12), 0.0) * weight).sum(-1)
 
@@ -117,9 +118,8 @@ def uniform_areas(areas: ArrayLike, largest: ArrayLike, settings: Settings) -> F
 
 def uniform_ratios(ratios: ArrayLike, areas: ArrayLike, settings: Settings) -> Floats:
     """Where each aspect ratio lies between 1 and what its area allows: uniform on [0, 1] under both rules, exactly."""
-    low, high = settings.aspect_ratio
-    limit = np.minimum(high, settings.long_side**2 / np.asarray(areas, dtype=np.float64))
-    return (np.asarray(ratios, dtype=np.float64) - low) / np.maximum(limit - low, 1e-12)
+    low, _ = settings.aspect_ratio
+    return (np.asarray(ratios, dtype=np.float64) - low) / np.maximum(ratio_limit(areas, settings) - low, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ def simulate(settings: Settings, images: int = 20_000, seed: int = 0, fill: floa
         go = (cap >= low if settings.rule == "published" else left > 0) & (count[active] < settings.max_crystals)
         active, cap = active[go], cap[go]
         a = low * (cap / low) ** random.random(len(active))
-        bound = np.minimum(settings.aspect_ratio[1], settings.long_side**2 / a)
-        r = settings.aspect_ratio[0] + (bound - settings.aspect_ratio[0]) * random.random(len(active))
+        r = settings.aspect_ratio[0] + (ratio_limit(a, settings) - settings.aspect_ratio[0]) * random.random(len(active))
         outline = 0.8 * np.sqrt(a) * (np.sqrt(r) + 1 / np.sqrt(r)) + 1
         covered[active] += (fill * a + outline) * (1 - covered[active] / size)
         count[active] += 1

@@ -100,16 +100,9 @@ class Analysis:
         a = np.geomspace(*self.sample.settings.area, _AREAS)
         return np.log(a), self.model.area_cdf(a)
 
-    def ratio_cdf(self, r: ArrayLike) -> Floats:
-        """The model's P(aspect ratio <= r)."""
-        return self.model.ratio_cdf(r)
-
     def area_cdf(self, a: ArrayLike) -> Floats:
         """The model's P(area <= a), a in px^2."""
         return np.interp(np.log(np.asarray(a, dtype=np.float64)), *self._area_table, left=0.0, right=1.0)
-
-    def angle_cdf(self, degrees: ArrayLike) -> Floats:
-        return self.model.angle_cdf(degrees)
 
     @cached_property
     def tests(self) -> list[Comparison]:
@@ -117,8 +110,8 @@ class Analysis:
 
         def three(of: str, ratios: Floats, angles: Floats, areas: Floats) -> list[Comparison]:
             return [
-                Comparison("aspect ratio", of, "model", kolmogorov_smirnov(ratios, self.ratio_cdf)),
-                Comparison("angle", of, "uniform", kolmogorov_smirnov(angles, self.angle_cdf)),
+                Comparison("aspect ratio", of, "model", kolmogorov_smirnov(ratios, self.model.ratio_cdf)),
+                Comparison("angle", of, "uniform", kolmogorov_smirnov(angles, self.model.angle_cdf)),
                 Comparison("log area", of, "model", kolmogorov_smirnov(np.log(areas), lambda x: self.area_cdf(np.exp(x)))),
             ]
 

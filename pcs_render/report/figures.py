@@ -45,7 +45,7 @@ def single(draw: Callable[[Axes, Analysis], None], analysis: Analysis) -> Figure
 def ratio_panel(axes: Axes, analysis: Analysis, title: str = "Aspect ratio") -> None:
     """Crystals per class of aspect ratio."""
     edges = np.linspace(*analysis.sample.settings.aspect_ratio, 27 if len(analysis.ratios) >= _FEW else 14)
-    _histogram(axes, analysis.ratios, edges, np.diff(analysis.ratio_cdf(edges)))
+    _histogram(axes, analysis.ratios, edges, np.diff(analysis.model.ratio_cdf(edges)))
     _title(axes, title, analysis.tests[0].agreement)
     axes.set_xlabel("aspect ratio r = w / h")
 
@@ -53,7 +53,7 @@ def ratio_panel(axes: Axes, analysis: Analysis, title: str = "Aspect ratio") -> 
 def angle_panel(axes: Axes, analysis: Analysis, title: str = "Angle") -> None:
     """Crystals per class of angle."""
     edges = np.linspace(-90, 90, 37 if len(analysis.angles) >= _FEW else 19)
-    _histogram(axes, analysis.angles, edges, np.diff(analysis.angle_cdf(edges)))
+    _histogram(axes, analysis.angles, edges, np.diff(analysis.model.angle_cdf(edges)))
     _title(axes, title, analysis.tests[1].agreement)
     axes.set_xlabel("angle of the long side, counter-clockwise (degrees)")
     axes.set_xticks(range(-90, 91, 45))
@@ -131,9 +131,10 @@ def differences(analysis: Analysis) -> Figure:
     figure, axes = _figure(13.2, 3.6, 3)
     settings = analysis.sample.settings
     low, high = settings.area
+    model = analysis.model
     rows = (
-        ("Aspect ratio", "aspect ratio r", np.linspace(*settings.aspect_ratio, 400), analysis.ratios, 1, analysis.ratio_cdf),
-        ("Angle", "angle (degrees)", np.linspace(-90, 90, 400), analysis.angles, 2, analysis.angle_cdf),
+        ("Aspect ratio", "aspect ratio r", np.linspace(*settings.aspect_ratio, 400), analysis.ratios, 1, model.ratio_cdf),
+        ("Angle", "angle (degrees)", np.linspace(-90, 90, 400), analysis.angles, 2, model.angle_cdf),
         ("Area", "area a (px²)", np.geomspace(low, high, 400), analysis.areas, 0, analysis.area_cdf),
     )
     for panel, (title, name, x, values, column, cdf) in zip(axes, rows):
