@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import written
-from ..geometry import polygon_area
 from ..shards import Reader, Record
 from .job import Exported, Job, Progress, exporting, folder_for_files, name, put
 
@@ -110,7 +109,7 @@ def _write_split(job: Job, split: str, reader: Reader, compress: bool, note: dic
                         "image_id": record.image_id,
                         "category_id": 1,
                         "iscrowd": 0,
-                        "area": round(polygon_area(polygon.astype(np.float64)), _DECIMALS),
+                        "area": round(hull_area(polygon), _DECIMALS),
                         **{key: values[i] for key, values in described.items()},
                     }
                 )
@@ -154,3 +153,9 @@ def _write_json(path: Path, head: dict[str, Any], lists: dict[str, Iterable[str]
                     separator = ",\n"
                 file.write("\n]")
             file.write("}\n")
+
+
+def hull_area(polygon: NDArray[Any]) -> float:
+    """Area in px^2 of a simple polygon (K, 2); as in ``geometry``, which an exporter must not load: it brings SciPy."""
+    x, y = polygon.astype(np.float64).T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
