@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pcs_render import blender, png
+from pcs_render import blender, png, process
 from pcs_render.blender import Renderer, SceneFailed, started
 from pcs_render.errors import BlenderError, InputError
 from pcs_render.locate import Blender
@@ -160,7 +160,8 @@ def test_workers_are_recycled_by_number(workers):
     assert len(workers.pids()) == 3
 
 
-def test_workers_are_recycled_by_size_without_losing_the_picture(workers):
+def test_workers_are_recycled_by_size_without_losing_the_picture(workers, monkeypatch):
+    monkeypatch.setattr(process, "POLL", 30.0)  # or a slow machine would see the size before the picture is done
     with renderer(workers("fat"), memory_limit=128) as r:
         assert all(r.render(scene(i)).tries == 1 for i in range(2))
     assert len(workers.pids()) == 2
