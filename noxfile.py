@@ -1,5 +1,5 @@
-"""Every chore of the project: ``nox -s demo``, ``tests``, ``tests_blender``, ``tests_cluster``, ``lint``, ``types``, ``bench``,
-``bench_scenes``, ``bench_blender``; ``gpu`` where there is one.
+"""Every chore of the project: ``nox -s demo``, ``tests``, ``tests_blender``, ``tests_cluster``, ``tests_detect``, ``lint``,
+``types``, ``bench``, ``bench_scenes``, ``bench_blender``, ``bench_detect``; ``gpu`` where there is one.
 
 Sessions install the exact versions that CI tests (.ci/constraints.txt), so that they give everybody the same result; the
 package itself asks only for ranges.
@@ -26,6 +26,14 @@ def install_compiled(session: nox.Session, package: str) -> None:
     """A package without wheels: installed where it can be built; CI insists on it."""
     session.env["PIP_CONSTRAINT"] = os.path.abspath(CONSTRAINTS)
     session.install(package, success_codes=[0] if os.environ.get("CI") else [0, 1], silent=True)
+
+
+def install_detect(session: nox.Session) -> None:
+    """pcs_detect with the OpenMMLab toolbox, whose operations are compiled once (10 minutes); pip keeps the wheel."""
+    constraints = ".ci/constraints-detect.txt"
+    install(session, "torch", "setuptools>=77", "wheel", "ninja", "psutil", "hatchling", "editables", constraints=constraints)
+    session.env["MMCV_WITH_OPS"] = "1"
+    session.install("--no-build-isolation", "-e", "./pcs_detect[test]")
 
 
 @nox.session
@@ -63,6 +71,14 @@ def tests_cluster(session: nox.Session) -> None:
     session.run("pytest", "tests/cluster", "-m", "cluster", *session.posargs)
 
 
+@nox.session(python="3.11")
+def tests_detect(session: nox.Session) -> None:
+    """Train, resume, distribute and evaluate real detectors on the CPU."""
+    install_detect(session)
+    session.chdir("pcs_detect")
+    session.run("pytest", *session.posargs)
+
+
 @nox.session
 def gpu(session: nox.Session) -> None:
     """The tests that need a CUDA device."""
@@ -81,6 +97,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     install(session, "mypy", ".[cli]")
     session.run("mypy")
+    session.run("mypy", "pcs_detect/pcs_detect")
 
 
 @nox.session

@@ -1,0 +1,164 @@
+"""What the noise pipeline is worth: one small detector trained with it and without, evaluated on clean and on noisy images.
+
+    python benchmarks/detect_noise.py DATA --validation 50 --epochs 24 --out out/detect_noise
+
+DATA is a folder of ``pcs-render render``. Its validation images are frozen once with noise (``pcs-augment freeze``). Both
+trainings see the same images in the same order from the same weights; they run side by side with one thread each, can be
+killed and started again, and end in ``results.csv`` and ``curves.png``. Needs pcs_detect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pcs_augment.freeze import freeze
+
+ARMS = ("without noise", "with noise")
+SETS = ("clean", "noisy")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of pcs-render")
+    parser.add_argument("--validation", type=int, default=50, help="images kept for validation (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--every", type=int, default=3, help="epochs between evaluations (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--config", default="s2anet_tiny")
+    parser.add_argument("--out", type=Path, default=Path("out/detect_noise"))
+    parser.add_argument("--part", choices=[a.replace(" ", "_") for a in ARMS], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.part:
+        run_arm(args, args.part.replace("_", " "))
+        return
+    validation_sets(args)
+    began = time.monotonic()
+    command = [sys.executable, "-W", "ignore", *sys.argv]
+    with ThreadPoolExecutor(len(ARMS)) as pool:
+        parts = [
+            pool.submit(subprocess.run, [*command, "--part", a.replace(" ", "_")], check=True, env=one_thread()) for a in ARMS
+        ]
+    for part in parts:
+        part.result()
+    rows = [row for a in ARMS for row in read(results(args, a))]
+    with open(args.out / "results.csv", "w", newline="") as f:
+        writer = csv.DictWriter(f, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    draw(rows, args.out / "curves.png")
+    print_table(rows)
+    print(f"{(time.monotonic() - began) / 60:.1f} minutes")
+
+
+def one_thread() -> dict[str, str]:
+    return {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
+
+
+def validation_sets(args: argparse.Namespace) -> None:
+    """The validation images in the published layout, clean and with one fixed draw of the noise."""
+    folder = args.out / "clean"
+    if not folder.exists():
+        command = ["-m", "pcs_render.cli", "export", str(args.data), "--out", str(folder), "--incomplete", "--quiet"]
+        subprocess.run([sys.executable, *command, "--validation", str(args.validation)], check=True)
+    frozen = freeze(clean_set(args), args.out / "noisy", seed=1)
+    print(f"noisy validation set: {frozen.images} images, {frozen.objects} crystals, {frozen.dropped} dropped as undetectable")
+
+
+def clean_set(args: argparse.Namespace) -> Path:
+    (found,) = (args.out / "clean").glob("*val*.json*")
+    return found
+
+
+def noisy_set(args: argparse.Namespace) -> Path:
+    (found,) = (args.out / "noisy").glob("*.json*")
+    return found
+
+
+def results(args: argparse.Namespace, arm: str) -> Path:
+    return args.out / f"{arm.replace(' ', '_')}.csv"
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def run_arm(args: argparse.Namespace, arm: str) -> None:
+    """Train one arm and evaluate its checkpoints on both sets."""
+    import torch
+
+    from pcs_detect.train import evaluate, train
+
+    torch.set_num_threads(1)
+    work = args.out / arm.replace(" ", "_")
+    options = {
+        "default_hooks.checkpoint.max_keep_ckpts": -1,
+        "default_hooks.checkpoint.interval": args.every,
+        "train_cfg.val_interval": args.every,
+    }
+    train(
+        args.config,
+        args.data,
+        validation=args.validation,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        out=work,
+        resume=True,
+        seed=0,
+        augment=arm == "with noise",
+        device="cpu",
+        options=options,
+    )
+    rows = []
+    for checkpoint in sorted(work.glob("epoch_*.pth"), key=lambda p: int(re.findall(r"\d+", p.stem)[0])):
+        epoch = int(re.findall(r"\d+", checkpoint.stem)[0])
+        for name, path in zip(SETS, (clean_set(args), noisy_set(args))):
+            metrics = evaluate(args.config, checkpoint, path, device="cpu")
+            rows.append({"arm": arm, "epoch": epoch, "set": name} | {k: f"{v:.4f}" for k, v in metrics.items()})
+    with open(results(args, arm), "w", newline="") as f:
+        writer = csv.DictWriter(f, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def draw(rows: list[dict[str, str]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True, constrained_layout=True)
+    colours = dict(zip(ARMS, ("tab:red", "tab:blue")))
+    for axis, key in zip(axes, ("AP", "AP50")):
+        for arm in ARMS:
+            for name, style in zip(SETS, ("--", "-")):
+                mine = [r for r in rows if r["arm"] == arm and r["set"] == name]
+                epochs, values = [int(r["epoch"]) for r in mine], [float(r[key]) for r in mine]
+                axis.plot(epochs, values, style, marker="o", ms=3, color=colours[arm], label=f"trained {arm}, {name} images")
+        axis.set(xlabel="epoch", ylabel=key, ylim=(0, None))
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def print_table(rows: list[dict[str, str]]) -> None:
+    last = max(int(r["epoch"]) for r in rows)
+    keys = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+    print(f"after {last} epochs:\n{'trained':14} {'images':7}" + "".join(f"{k:>8}" for k in keys))
+    for r in rows:
+        if int(r["epoch"]) == last:
+            print(f"{r['arm']:14} {r['set']:7}" + "".join(f"{float(r[k]):8.3f}" for k in keys))
+
+
+if __name__ == "__main__":
+    main()

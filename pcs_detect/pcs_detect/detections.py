@@ -1,0 +1,78 @@
+"""Detections as a PCS JSON: what the data set reader takes, with a score beside every box."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcs_render.draw import corners
+from pcs_render.files import written
+
+from . import toolbox  # noqa: F401  # isort: skip  # first: it makes mmrotate importable
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmrotate.registry import HOOKS
+
+from .hooks import plain_boxes
+
+
+class Detections(NamedTuple):
+    """What was found in one image."""
+
+    image_id: int
+    file_name: str
+    size: tuple[int, int]  # (H, W) px
+    boxes: NDArray[np.float64]  # (N, 5) le90
+    scores: NDArray[np.float64]  # (N,) 0..1
+
+
+def write_detections(path: Path, images: Iterable[Detections]) -> None:
+    """Write the published PCS layout (SPEC section 1: degrees, counter-clockwise) with ``score`` in every annotation; the
+    outline is the box. Raises OutputError."""
+    pictures: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image in images:
+        height, width = image.size
+        pictures.append({"id": image.image_id, "file_name": image.file_name, "width": width, "height": height})
+        outlines = corners(image.boxes).reshape(-1, 8).round(4).tolist()
+        for (cx, cy, w, h, theta), score, outline in zip(image.boxes.tolist(), image.scores.tolist(), outlines):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image.image_id,
+                    "category_id": 1,
+                    "bbox": [round(v, 4) for v in (cx, cy, w, h)] + [round(-np.degrees(theta), 5)],
+                    "area": round(w * h, 4),
+                    "segmentation": [outline],
+                    "iscrowd": 0,
+                    "score": round(score, 6),
+                }
+            )
+    document = {"images": pictures, "annotations": annotations, "categories": [{"id": 1, "name": "Crystal"}]}
+    with written(path) as temporary:
+        temporary.write_text(json.dumps(document))
+
+
+@HOOKS.register_module()
+class WriteDetectionsHook(Hook):
+    """A test writes what it found to ``detections.json`` in the work folder. For one process."""
+
+    def before_test_epoch(self, runner: Any) -> None:
+        self.images: list[Detections] = []
+
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        for sample in outputs:
+            found = sample.pred_instances
+            name = Path(sample.metainfo.get("img_path") or "").name or f"{sample.img_id:010d}.png"
+            boxes, scores = plain_boxes(found.bboxes), found.scores.double().cpu().numpy()
+            self.images.append(Detections(int(sample.img_id), name, tuple(sample.ori_shape[:2]), boxes, scores))
+
+    @master_only
+    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        write_detections(Path(runner.work_dir) / "detections.json", self.images)

@@ -1,0 +1,17 @@
+"""What the user can mend."""
+
+
+class PcsDetectError(Exception):
+    """An error whose message says what was given, what is allowed and what to do."""
+
+
+class InputError(PcsDetectError, ValueError):
+    """A wrong argument, option or setting."""
+
+
+class DataError(PcsDetectError):
+    """A file or data set that is missing, malformed or unreadable."""
+
+
+class InstallationError(PcsDetectError, ImportError):
+    """A part of the detection toolbox that is missing or does not fit."""
