@@ -19,7 +19,8 @@ def sample(img_id: int, height: int, width: int, objects: int = 3) -> tuple[torc
     image = torch.randint(0, 256, (1, height, width), generator=g, dtype=torch.uint8)
     extent = torch.tensor([width, height, 12.0, 6.0, 1.0])
     boxes = torch.rand(objects, 5, generator=g) * extent + torch.tensor([0, 0, 8.0, 2.0, 0])
-    data = DetDataSample(metainfo=dict(img_id=img_id, img_shape=(height, width), ori_shape=(height, width)))
+    size = (height, width)
+    data = DetDataSample(metainfo=dict(img_id=img_id, img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
     data.gt_instances = InstanceData(
         bboxes=RotatedBoxes(boxes),
         labels=torch.zeros(objects, dtype=torch.int64),
