@@ -25,7 +25,7 @@ from .steps import (
     Splines,
 )
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "Augmentation",

@@ -99,7 +99,7 @@ model = dict(
             nms_pre=5000,
             min_bbox_size=0,
             score_thr=0.05,
-            nms=dict(type="nms_rotated", iou_threshold=0.3),
+            nms=dict(type="nms_nearby", iou_threshold=0.3),
             max_per_img=5000,
         ),
     ),

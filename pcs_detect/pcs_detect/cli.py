@@ -179,6 +179,7 @@ def _add_common(p: argparse.ArgumentParser) -> None:
     p.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU")
     p.add_argument(
         "--cfg-options",
+        action="extend",
         nargs="+",
         type=_option,
         default=[],
@@ -223,7 +224,7 @@ def _option(text: str) -> tuple[str, Any]:
     try:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
-        return key, value
+        return key, {"true": True, "false": False, "none": None}.get(value.lower(), value)
 
 
 def _train(args: argparse.Namespace, arguments: list[str]) -> None:
@@ -266,7 +267,7 @@ def _test(args: argparse.Namespace, _: list[str]) -> None:
         device=args.device,
         **_common(args),
     )
-    for name, value in metrics.items():
+    for name, value in metrics.items() if os.environ.get("RANK", "0") == "0" else ():
         print(f"{name:<6}{'-' if math.isnan(value) else f'{100 * value:.2f}':>8}")
 
 

@@ -11,6 +11,7 @@ from . import (  # noqa: F401
     loops,
     losses,
     metric,
+    nms,
     overlaps,
     preprocessor,
     runner,

@@ -15,7 +15,7 @@ from pcs_render.files import written
 
 from . import toolbox  # noqa: F401  # isort: skip  # first: it makes mmrotate importable
 
-from mmengine.dist import master_only
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmrotate.registry import HOOKS
 
@@ -61,7 +61,7 @@ def write_detections(path: Path, images: Iterable[Detections]) -> None:
 
 @HOOKS.register_module()
 class WriteDetectionsHook(Hook):
-    """A test writes what it found to ``detections.json`` in the work folder. For one process."""
+    """A test writes what it found, in all processes together, to ``detections.json`` in the work folder."""
 
     def before_test_epoch(self, runner: Any) -> None:
         self.images: list[Detections] = []
@@ -73,6 +73,8 @@ class WriteDetectionsHook(Hook):
             boxes, scores = plain_boxes(found.bboxes), found.scores.double().cpu().numpy()
             self.images.append(Detections(int(sample.img_id), name, tuple(sample.ori_shape[:2]), boxes, scores))
 
-    @master_only
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        write_detections(Path(runner.work_dir) / "detections.json", self.images)
+        found = [image for part in all_gather_object(self.images) for image in part]
+        if is_main_process():
+            once = {image.image_id: image for image in found}  # a sampler repeats images to give every process as many
+            write_detections(Path(runner.work_dir) / "detections.json", (once[i] for i in sorted(once)))

@@ -53,7 +53,7 @@ class CrystalMetric(BaseMetric):
     cap: use only so many detections per image, the highest scores; None: all, as is right for images of many crystals.
     out: a .json file for the detections: COCO's list of results, category 1, ``bbox`` [cx, cy, w, h, a], a in degrees
     counter-clockwise (SPEC section 1). Beside it, named NAME_curves, come precision over recall as .csv and .png. Each
-    evaluation replaces them. Other arguments: see BaseMetric. Raises InputError; in use DataError, OutputError.
+    evaluation replaces them. prefix: see BaseMetric. Raises InputError; in use DataError, OutputError.
     """
 
     default_prefix = "crystal"
@@ -62,11 +62,10 @@ class CrystalMetric(BaseMetric):
         self,
         cap: int | None = None,
         out: str | None = None,
-        collect_device: str = "cpu",
         prefix: str | None = None,
-        collect_dir: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        # "gpu" is the base class's word for the process group, on CPUs too; "cpu" would mean files in the working folder
+        super().__init__(collect_device="gpu", prefix=prefix)
         if out is not None and Path(out).suffix != ".json":
             raise InputError(f"out {out!r}: name a file that ends in .json")
         self.cap = Evaluator(cap).cap

@@ -63,6 +63,7 @@ HARMLESS = (
     "test_dataloader",
     "test_evaluator",
     "test_cfg",
+    "model.test_cfg",
     "train_dataloader.num_workers",
     "train_dataloader.persistent_workers",
     "train_dataloader.prefetch_factor",
@@ -79,6 +80,17 @@ HARMLESS = (
     "model_wrapper_cfg",
     "find_unused_parameters",
     "custom_imports",
+)
+# what of a model may differ between its training and a test without a word
+NOT_TESTED = (
+    "test_cfg",
+    "train_cfg",
+    "use_syncbn",
+    "init_cfg",
+    "backbone.init_cfg",
+    "backbone.frozen_stages",
+    "backbone.norm_eval",
+    *(f"data_preprocessor.{key}" for key in ("augment", "seed", "min_edge", "threshold")),
 )
 
 
@@ -186,16 +198,20 @@ class CrystalRunner(Runner):
         try:
             _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
         except RuntimeError as e:
-            raise DataError(f"{name}: its weights do not fit this model ({str(e).splitlines()[-1].strip()})") from e
+            lines = [line.strip() for line in str(e).splitlines()[1:] if line.strip()]  # the first one says that something is
+            first = (lines or [str(e)])[0][:200]
+            raise DataError(f"{name}: its weights do not fit this model ({first}); is it a checkpoint of this config?") from e
         self._has_loaded = True
         self.logger.info(f"weights from {name}")
         return checkpoint
 
     def load_or_resume(self) -> None:
-        if self._has_loaded or not self._resume:
-            return super().load_or_resume()
-        if self._load_from is not None:
-            return self.resume(self._load_from)
+        if self._has_loaded:
+            return
+        if not self._resume:
+            if self._load_from is not None:
+                self._load_weights(self._load_from)
+            return
         path: list[str | None] = [None]
         if is_main_process():
             found = newest(Path(self.work_dir))
@@ -203,8 +219,25 @@ class CrystalRunner(Runner):
         broadcast_object_list(path)
         if path[0] is None:
             self._note(f"no checkpoint in {self.work_dir}: training starts anew")
-            return None
-        return self.resume(path[0])
+            if self._load_from is not None:
+                self._load_weights(self._load_from)
+        else:
+            self.resume(path[0])
+
+    def _load_weights(self, filename: str) -> None:
+        """A training may start from weights that fit in part; what is tested must be the whole detector, as it was trained."""
+        if self._train_loop is not None:
+            self.load_checkpoint(filename)
+            return
+        checkpoint = self.load_checkpoint(filename, strict=True)
+        trained, now = checkpoint.get("meta", {}).get("settings", {}).get("model", {}), settings_of(self.cfg)["model"]
+        changed = [
+            f"model.{key} is {_shown(after)}, it was {_shown(before)}"
+            for key, before, after in (differing(trained, now) if trained else ())
+            if not key.startswith(NOT_TESTED)
+        ]
+        if changed:
+            self._note(f"{filename} was trained with other settings: {'; '.join(changed[:6])}")
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
         """Go on from a checkpoint of this training. Raises InputError where it belongs to another one, DataError where it is

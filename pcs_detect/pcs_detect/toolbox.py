@@ -19,6 +19,7 @@ INSTALL = (
     'pip install torch ninja psutil hatchling editables "setuptools>=77" && '
     "MMCV_WITH_OPS=1 pip install --no-build-isolation ./pcs_detect"
 )
+REBUILD = "MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir --force-reinstall onedl-mmcv"
 
 
 def check() -> None:
@@ -41,10 +42,20 @@ def check() -> None:
             reason = f"they do not fit the installed torch: {e}"
         raise InstallationError(
             f"mmcv's compiled operations (rotated IoU, NMS, deformable convolution) cannot be loaded: {reason}. Build them "
-            "against this torch (about 10 minutes on two cores):\n"
-            "  MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir --force-reinstall onedl-mmcv"
+            f"against this torch (about 10 minutes on two cores):\n  {REBUILD}"
         ) from e
     _import_mmrotate()
+
+
+def check_cuda() -> None:
+    """Raises InstallationError where the compiled operations are for CPUs only."""
+    from mmcv.ops import get_compiling_cuda_version
+
+    if get_compiling_cuda_version() == "not available":
+        raise InstallationError(
+            "mmcv's compiled operations were built without CUDA; train on the CPU (--device cpu), or build them with the CUDA "
+            f"toolkit of this torch (nvcc):\n  FORCE_CUDA=1 {REBUILD}"
+        )
 
 
 def _import_mmrotate() -> None:

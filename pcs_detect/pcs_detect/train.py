@@ -17,7 +17,7 @@ from pcs_render.files import made_folder, written
 from pcs_render.shards.manifest import NAME as MANIFEST
 from pcs_render.shards.manifest import Manifest
 
-from . import toolbox  # noqa: F401  # isort: skip  # first: it makes mmrotate importable
+from . import toolbox  # isort: skip  # first: it makes mmrotate importable
 
 import mmengine.device.utils as mm_device
 from mmengine.config import Config
@@ -104,7 +104,7 @@ def evaluate(
         with running(cfg, chosen) as runner:
             found = runner.test()
     metrics = {k.rpartition("/")[2]: float(v) for k, v in found.items()}
-    if folder is not None:
+    if folder is not None and _first():
         with written(folder / "metrics.json") as temporary:
             temporary.write_text(json.dumps({k: v if v == v else None for k, v in metrics.items()}, indent=1) + "\n")
     return metrics
@@ -191,6 +191,8 @@ def chosen_device(name: str | None) -> str:
 @contextlib.contextmanager
 def running(cfg: Config, device: str) -> Iterator[CrystalRunner]:
     """A runner of the config on that device; its process group, if it made one, is gone afterwards."""
+    if device == "cuda":
+        toolbox.check_cuda()
     cfg.experiment_name = f"run_{secrets.token_hex(4)}"  # mmengine keeps loggers and the like by this name, process-wide
     if cfg.get("visualizer"):
         cfg.visualizer.name = cfg.experiment_name
@@ -235,8 +237,14 @@ def _set_data(cfg: Config, data: Data, val: Data | None, validation: int | float
 
 def _source(data: Data, split: str | None, validation: int | float | None) -> dict[str, Any]:
     paths = _paths(data)
-    if split is not None and validation is None and not all(_is_split(p) for p in paths):
-        split = None
+    if split is not None and validation is None:
+        whole = [p for p in paths if not _is_split(p)]
+        if whole and len(whole) < len(paths):  # all images of one and some of another would be no validation set
+            raise InputError(
+                f"{whole[0]} is not split by itself and others of the data are; take them one at a time, say how many images "
+                "of each are for validation (--validation), or take all images (--split all)"
+            )
+        split = None if whole else split
     return {"data": paths[0] if len(paths) == 1 else paths, "split": split, "validation": validation}
 
 
@@ -274,8 +282,13 @@ def _check_warm_up(runner: CrystalRunner) -> None:
 
 
 def _note(line: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
+    if _first():
         print(line, file=sys.stderr)
+
+
+def _first() -> bool:
+    """Whether this is the only process, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _list(value: Any) -> list[Any]:

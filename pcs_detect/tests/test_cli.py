@@ -99,6 +99,37 @@ def test_test_prints_a_table_and_writes_metrics_detections_and_pictures(trained,
     assert (tmp_path / "samples" / "test.png").exists()
 
 
+def test_a_detector_is_tested_as_it_was_trained_or_a_line_says_what_differs(trained, setting, capsys):
+    config, data = setting
+    command = ["test", config, trained / "epoch_2.pth", "--data", data, "--device", "cpu"]
+    quiet = ["model.data_preprocessor.augment=None", "model.data_preprocessor.seed=1"]
+    assert run(*command, "--cfg-options", quiet[0], "--cfg-options", quiet[1]) == 0
+    assert capsys.readouterr().err == ""
+    assert run(*command, "--cfg-options", "model.data_preprocessor.mean=10.0", "model.dropout=0.1") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "model.data_preprocessor.mean is 10.0, it was None; model.dropout is 0.1, it was 0.3" in line
+
+
+def test_several_processes_write_the_detections_of_one(trained, setting, tmp_path):
+    config, data = setting
+    train.evaluate(config, trained / "epoch_2.pth", data, out=tmp_path / "one", device="cpu")
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "pcs_detect.cli", "test", config, trained / "epoch_2.pth", "--data", data, "--out", tmp_path / "two"]
+    path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    done = subprocess.run(
+        [*map(str, command), "--device", "cpu"],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("AP50 ") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]
+    for name in ("metrics.json", "detections.json", "results.json"):
+        assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()
+
+
 def test_detections_are_a_data_set(trained, setting, tmp_path):
     """Written and read again they are the same boxes, so their own labels have AP 1."""
     from pcs_augment.data import PCSDataset
@@ -140,13 +171,15 @@ def test_validation_takes_images_from_a_json(setting, tmp_path, capsys):
         (["test", "{config}", "nowhere.pth", "--data", "{data}"], "nowhere.pth"),
         (["test", "{config}", "{data}", "--data", "{data}"], "not a checkpoint"),
         (["test", "{config}", "{other}", "--data", "{data}"], "none of its weights"),
+        (["test", "{config}", "{part}", "--data", "{data}"], "missing keys in source state_dict: net.0.bias"),
     ],
 )
 def test_mistakes_are_one_line_that_names_them(setting, tmp_path, capsys, monkeypatch, arguments, named):
     config, data = setting
     monkeypatch.chdir(tmp_path)
     write_checkpoint({"state_dict": {"w": torch.ones(1)}}, tmp_path / "other.pth")
-    words = [a.format(config=config, data=data, other=tmp_path / "other.pth") for a in arguments]
+    write_checkpoint({"state_dict": {"net.0.weight": torch.ones(8, 1, 5, 5)}}, tmp_path / "part.pth")
+    words = [a.format(config=config, data=data, other=tmp_path / "other.pth", part=tmp_path / "part.pth") for a in arguments]
     assert run(*words, "--device", "cpu") == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("no validation")]
     assert len(lines) == 1
@@ -219,7 +252,18 @@ def test_faults_of_the_program_are_not_hidden():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("a.b=3", 3), ("a=0.5", 0.5), ("a=None", None), ("a=adam", "adam"), ("a=[1, 2]", [1, 2]), ("a=b=c", "b=c"), ("a=", "")],
+    [
+        ("a.b=3", 3),
+        ("a=0.5", 0.5),
+        ("a=None", None),
+        ("a=adam", "adam"),
+        ("a=[1, 2]", [1, 2]),
+        ("a=b=c", "b=c"),
+        ("a=", ""),
+        ("a=false", False),
+        ("a=True", True),
+        ("a=none", None),
+    ],
 )
 def test_options_are_python_values_or_else_text(text, value):
     assert cli._option(text)[1] == value
@@ -239,6 +283,8 @@ def test_data_are_split_as_they_say_or_as_told(tmp_path):
     (exported / "val").mkdir()
     plain.mkdir()
     whole, both = [(None, None), None], [("train", None), ("validation", None)]
+    with pytest.raises(InputError, match=r"plain is not split by itself.*--validation"):
+        train._source([rendered, plain], "validation", None)
     for data, expected in ((rendered, both), (exported, both), (unsplit, whole), (plain, whole), ([rendered, plain], whole)):
         assert split_of(train.configured("s2anet_tiny", data)) == expected
         assert split_of(train.configured("s2anet_tiny", data, validation=5)) == [("train", 5), ("validation", 5)]

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import math
+import os
 
 import numpy as np
 import pytest
@@ -105,9 +106,8 @@ def test_repeated_images_of_two_ranks_count_once(monkeypatch, parts):
 
 def _rank(rank: int, folder: str, ids: tuple[list[int], list[int]]) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    values = evaluated(
-        CrystalMetric(out=f"{folder}/found.json", collect_dir=f"{folder}/exchange"), map(sample, ids[rank]), IMAGES
-    )
+    os.chdir(folder)
+    values = evaluated(CrystalMetric(out=f"{folder}/found.json"), map(sample, ids[rank]), IMAGES)
     torch.distributed.destroy_process_group()
     with open(f"{folder}/{rank}.json", "w") as file:
         json.dump(values, file)
@@ -120,6 +120,7 @@ def test_two_processes_agree_with_one(tmp_path, monkeypatch):
     for rank in (0, 1):
         same(json.loads((tmp_path / f"{rank}.json").read_text()), alone)
     assert (tmp_path / "found.json").read_text() == (tmp_path / "alone.json").read_text()
+    assert not [p for p in tmp_path.iterdir() if p.is_dir()]  # nothing goes through a folder that machines would have to share
 
 
 def test_written_detections_are_the_published_form(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from pcs_detect import toolbox
 from pcs_detect.errors import InstallationError
+from pcs_detect.train import running
 
 
 def failing(name: str, error: ImportError):
@@ -34,6 +35,14 @@ def test_what_is_missing_is_named_with_the_command_that_helps(monkeypatch, modul
     monkeypatch.setattr(importlib, "import_module", failing(module, error))
     with pytest.raises(InstallationError, match=message):
         toolbox.check()
+
+
+def test_operations_without_cuda_are_found_before_a_training_on_a_gpu(monkeypatch):
+    monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "12.8")
+    toolbox.check_cuda()
+    monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "not available")
+    with pytest.raises(InstallationError, match="without CUDA.*\n.*FORCE_CUDA=1 MMCV_WITH_OPS=1"), running({}, "cuda"):
+        pass
 
 
 def test_the_stand_in_for_torchvision_does_not_stay():
