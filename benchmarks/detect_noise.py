@@ -1,10 +1,11 @@
 """What the noise pipeline is worth: one small detector trained with it and without, evaluated on clean and on noisy images.
 
-    python benchmarks/detect_noise.py DATA --validation 50 --epochs 24 --out out/detect_noise
+    python benchmarks/detect_noise.py DATA --validation 50 --out out/detect_noise
 
-DATA is a folder of ``pcs-render render``. Its validation images are frozen once with noise (``pcs-augment freeze``). Both
-trainings see the same images in the same order from the same weights; they run side by side with one thread each, can be
-killed and started again, and end in ``results.csv`` and ``curves.png``. Needs pcs_detect.
+DATA is a folder of ``pcs-render render``. Its validation images are frozen once with noise (``pcs-augment freeze``). A
+detector learns from clean images for ``--start`` epochs; from there it goes on for ``--epochs``, once with clean images, once
+with noisy ones, the same in the same order. The two run side by side with one thread each, can be killed and started again,
+and end in ``results.csv`` and ``curves.png``. Needs pcs_detect.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pcs_augment.freeze import freeze
 
@@ -29,7 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of pcs-render")
     parser.add_argument("--validation", type=int, default=50, help="images kept for validation (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--start", type=int, default=6, help="epochs on clean images before (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of each training (default: %(default)s)")
     parser.add_argument("--every", type=int, default=3, help="epochs between evaluations (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--config", default="s2anet_tiny")
@@ -42,6 +45,7 @@ def main() -> None:
         return
     validation_sets(args)
     began = time.monotonic()
+    start(args)
     command = [sys.executable, "-W", "ignore", *sys.argv]
     with ThreadPoolExecutor(len(ARMS)) as pool:
         parts = [
@@ -83,6 +87,29 @@ def noisy_set(args: argparse.Namespace) -> Path:
     return found
 
 
+def start(args: argparse.Namespace) -> Path:
+    """The checkpoint that both trainings start from; made if it is not there."""
+    from pcs_detect.train import train
+
+    checkpoint = args.out / "start" / f"epoch_{args.start}.pth"
+    if not checkpoint.exists():
+        constant = {"param_scheduler.1.gamma": 1.0, "default_hooks.checkpoint.interval": args.start}
+        train(args.config, epochs=args.start, out=checkpoint.parent, augment=False, options=constant, **shared(args))
+    return checkpoint
+
+
+def shared(args: argparse.Namespace) -> dict[str, Any]:
+    """What all trainings have in common."""
+    return {
+        "data": args.data,
+        "validation": args.validation,
+        "batch_size": args.batch_size,
+        "resume": True,
+        "seed": 0,
+        "device": "cpu",
+    }
+
+
 def results(args: argparse.Namespace, arm: str) -> Path:
     return args.out / f"{arm.replace(' ', '_')}.csv"
 
@@ -101,23 +128,13 @@ def run_arm(args: argparse.Namespace, arm: str) -> None:
     torch.set_num_threads(1)
     work = args.out / arm.replace(" ", "_")
     options = {
+        "load_from": str(start(args)),
+        "optim_wrapper.optimizer.lr": 0.001,
         "default_hooks.checkpoint.max_keep_ckpts": -1,
         "default_hooks.checkpoint.interval": args.every,
         "train_cfg.val_interval": args.every,
     }
-    train(
-        args.config,
-        args.data,
-        validation=args.validation,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        out=work,
-        resume=True,
-        seed=0,
-        augment=arm == "with noise",
-        device="cpu",
-        options=options,
-    )
+    train(args.config, epochs=args.epochs, out=work, augment=arm == "with noise", options=options, **shared(args))
     rows = []
     for checkpoint in sorted(work.glob("epoch_*.pth"), key=lambda p: int(re.findall(r"\d+", p.stem)[0])):
         epoch = int(re.findall(r"\d+", checkpoint.stem)[0])

@@ -2,7 +2,7 @@
 
 As in mmrotate but for the pyramid, which has one more level: from stride 4 where the original has 8, or a crystal of 5 px would
 touch one place of the finest level at most. The backbone has that level anyway, so its weights fit.
-Several processes on CPUs need ``model.use_syncbn=False``.
+Several processes on GPUs share the statistics of their batch norms, on CPUs each has its own.
 """
 
 _base_ = ["./_base_/augment.py", "./_base_/data.py", "./_base_/schedule_12.py", "./_base_/runtime.py"]

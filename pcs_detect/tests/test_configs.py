@@ -79,7 +79,7 @@ def test_detections_are_not_capped_below_5000(built):
     last = model.test_cfg.get("rcnn", model.test_cfg)
     assert last.max_per_img == last.nms_pre == 5000
     assert last.score_thr == 0.05
-    assert dict(last.nms) == {"type": "nms_rotated", "iou_threshold": 0.3}
+    assert dict(last.nms) == {"type": "nms_nearby", "iou_threshold": 0.3}
 
 
 def test_the_noise_is_the_published_pipeline(built):

@@ -2,11 +2,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny_training import seen, write_config, write_data
+from torch import nn
 
+from pcs_detect import runner
 from pcs_detect.checkpoints import read_checkpoint
 from pcs_detect.drawing import scalars
 from pcs_detect.train import evaluate, train
@@ -74,6 +77,15 @@ def test_two_processes_learn_and_measure_the_same_as_one(both):
         assert measured[epoch] == pytest.approx(again[epoch], abs=1e-4, nan_ok=True)
     alone = evaluate(config, folder / "two" / "epoch_2.pth", data, device="cpu")
     assert alone == pytest.approx({k: again[2][k] for k in alone}, abs=1e-4, nan_ok=True)  # the logged ones are rounded
+
+
+def test_on_cpus_every_process_has_batch_norms_of_its_own(monkeypatch):
+    monkeypatch.setattr(runner, "MMDistributedDataParallel", lambda module, **_: module)
+    monkeypatch.setattr(runner, "get_device", lambda: "cpu")
+    shared = nn.Sequential(nn.Conv2d(1, 2, 3), nn.SyncBatchNorm(2))
+    model = runner.CrystalRunner.wrap_model(SimpleNamespace(distributed=True, cfg={}), None, shared)
+    x = torch.randn(3, 1, 8, 8)
+    torch.testing.assert_close(model(x), nn.Sequential(shared[0], nn.BatchNorm2d(2))(x))
 
 
 def test_only_one_process_reports(both):

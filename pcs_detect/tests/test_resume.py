@@ -124,6 +124,17 @@ def test_what_does_not_matter_may_change(setting, undisturbed):
     assert found == best
 
 
+def test_a_training_that_began_with_given_weights_goes_on_from_its_own_checkpoint(setting, undisturbed, tmp_path, capsys):
+    _, config, data = setting
+    best, _ = undisturbed
+    given = checkpoints.read_checkpoint(best)["state_dict"]
+    for epochs, line in ((1, "training starts anew"), (2, f"going on from {tmp_path / 'epoch_1.pth'} with epoch 2")):
+        options = {"load_from": str(best), "optim_wrapper.optimizer.lr": 0.0, "train_cfg.max_epochs": epochs}
+        train(config, data, val=data, out=tmp_path, device="cpu", resume=True, options=options)
+        assert line in capsys.readouterr().err
+        torch.testing.assert_close(checkpoints.newest(tmp_path)[1]["state_dict"], given, rtol=0, atol=0)
+
+
 def test_a_folder_with_a_training_is_not_written_over(setting, undisturbed):
     _, config, data = setting
     best, _ = undisturbed

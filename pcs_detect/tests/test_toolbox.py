@@ -41,7 +41,7 @@ def test_operations_without_cuda_are_found_before_a_training_on_a_gpu(monkeypatc
     monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "12.8")
     toolbox.check_cuda()
     monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "not available")
-    with pytest.raises(InstallationError, match="without CUDA.*\n.*FORCE_CUDA=1 MMCV_WITH_OPS=1"), running({}, "cuda"):
+    with pytest.raises(InstallationError, match=r"without CUDA.*\n.*FORCE_CUDA=1 MMCV_WITH_OPS=1"), running({}, "cuda"):
         pass
 
 

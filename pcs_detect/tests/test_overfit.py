@@ -1,0 +1,26 @@
+"""A small detector learns four images by heart: the whole way of a batch, from the file to the metric."""
+
+import pytest
+from pcs_augment.demo import sample_path
+
+from pcs_detect.train import evaluate, train
+
+FOUR = {"first": 4, "min_area": 64.0}  # crystals above 64 px^2
+
+
+@pytest.mark.parametrize(("augment", "steps", "least"), [(False, 220, 0.9), (True, 300, 0.5)], ids=["clean", "noisy"])
+def test_four_images_by_heart(tmp_path, augment, steps, least):
+    """From random weights, one step an epoch on all four; trained on clean or on noisy images, evaluated on the clean ones."""
+    options = {f"{loader}_dataloader.dataset.{k}": v for loader in ("train", "test") for k, v in FOUR.items()}
+    best = train(
+        "s2anet_tiny",
+        sample_path(),
+        epochs=steps,
+        batch_size=4,
+        out=tmp_path / "training",
+        augment=augment,
+        device="cpu",
+        options=options | {"default_hooks.checkpoint.interval": steps},
+    )
+    metrics = evaluate("s2anet_tiny", best, sample_path(), device="cpu", options=options)
+    assert metrics["AP50"] >= least, metrics
