@@ -18,6 +18,14 @@ def to_le90(boxes: Tensor) -> Tensor:
     return torch.stack([cx, cy, torch.where(swap, h, w), torch.where(swap, w, h), theta], -1)
 
 
+def published(boxes: Tensor) -> list[list[float]]:
+    """[cx, cy, w, h, a] of each of (N, 5) boxes as the published JSON has it (SPEC section 1): a in degrees, counter-clockwise,
+    w >= h; rounded to 1e-4 px and 1e-5 degrees."""
+    rows = to_le90(boxes.double())
+    rows[:, 4] = -torch.rad2deg(rows[:, 4])
+    return [[*(round(v, 4) for v in row[:4]), round(row[4], 5)] for row in rows.tolist()]
+
+
 def corners(boxes: Tensor) -> Tensor:
     """(N, 4, 2) corners of (N, 5) boxes, clockwise on screen."""
     along = torch.stack([boxes[:, 4].cos(), boxes[:, 4].sin()], -1) * boxes[:, 2:3] / 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pcs_render.draw import corners
@@ -19,6 +20,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmrotate.registry import HOOKS
 
+from .boxes import published
 from .hooks import plain_boxes
 
 
@@ -41,14 +43,14 @@ def write_detections(path: Path, images: Iterable[Detections]) -> None:
         height, width = image.size
         pictures.append({"id": image.image_id, "file_name": image.file_name, "width": width, "height": height})
         outlines = corners(image.boxes).reshape(-1, 8).round(4).tolist()
-        for (cx, cy, w, h, theta), score, outline in zip(image.boxes.tolist(), image.scores.tolist(), outlines):
+        for bbox, score, outline in zip(published(torch.from_numpy(image.boxes)), image.scores.tolist(), outlines):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": image.image_id,
                     "category_id": 1,
-                    "bbox": [round(v, 4) for v in (cx, cy, w, h)] + [round(-np.degrees(theta), 5)],
-                    "area": round(w * h, 4),
+                    "bbox": bbox,
+                    "area": round(bbox[2] * bbox[3], 4),
                     "segmentation": [outline],
                     "iscrowd": 0,
                     "score": round(score, 6),

@@ -201,6 +201,11 @@ class ProgressHook(Hook):
     @master_only
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self.losses.append(float(runner.message_hub.get_scalar("train/loss").current()))
+        if not np.isfinite(self.losses[-1]):
+            raise InputError(
+                f"the loss became {self.losses[-1]} in step {runner.iter + 1}; train anew with a lower learning rate "
+                "(--cfg-options optim_wrapper.optimizer.lr=...)"
+            )
         now = time.monotonic()
         if self.bar is not None:
             self.bar.set_postfix_str(f"loss {self.losses[-1]:.3f}", refresh=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import math
 import sys
@@ -26,7 +27,7 @@ from mmrotate.registry import METRICS
 from pcs_render.files import made_folder, written
 
 from .average_precision import RANGES, RECALLS, THRESHOLDS, Curves, Evaluator, Matches, match
-from .boxes import to_le90
+from .boxes import published
 from .errors import DataError, InputError
 
 Boxes = NDArray[np.float32]
@@ -142,13 +143,9 @@ def write_detections(path: Path, results: Iterable[Result]) -> None:
                 raise InputError(
                     f"image {result.image_id} kept no detections to write; give the metric out=FILE from the start"
                 )
-            boxes = to_le90(torch.from_numpy(result.boxes).double().reshape(-1, 5)).numpy()
-            degrees = np.degrees(-boxes[:, 4])
-            for (cx, cy, w, h, _), a, score in zip(boxes.tolist(), degrees.tolist(), result.scores.tolist()):
-                bbox = f"[{cx:.4f}, {cy:.4f}, {w:.4f}, {h:.4f}, {a:.5f}]"
-                file.write(
-                    f'{separator}{{"image_id": {result.image_id}, "category_id": 1, "bbox": {bbox}, "score": {score:.9g}}}'
-                )
+            for bbox, score in zip(published(torch.from_numpy(result.boxes).reshape(-1, 5)), result.scores.tolist()):
+                detection = {"image_id": result.image_id, "category_id": 1, "bbox": bbox, "score": score}
+                file.write(separator + json.dumps(detection))
                 separator = ",\n"
         file.write("[]\n" if separator == "[\n" else "\n]\n")
 

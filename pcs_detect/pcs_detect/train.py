@@ -230,6 +230,11 @@ def _set_data(cfg: Config, data: Data, val: Data | None, validation: int | float
         dataset.update(_source(data, "train", validation))
         cfg.val_dataloader.dataset.update(_source(data, "validation", validation))
     else:
+        if any(_is_split(d) for d in _paths(data)):
+            raise InputError(
+                "some of the data are split into training and validation images and some are not; name validation data "
+                "(--val) or say how many images of each are for validation (--validation)"
+            )
         _note("no validation: name data for it (--val) or take some of these (--validation)")
         dataset.update(_source(data, None, None))
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None

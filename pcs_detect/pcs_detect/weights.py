@@ -54,7 +54,8 @@ def random_initialisation(cfg: MutableMapping[str, Any]) -> None:
         given = part.get("init_cfg")
         if any(_is_pretrained(i) for i in (given if isinstance(given, list | tuple) else [given])):
             del part["init_cfg"]  # absent, not None: the backbone's own default
-            part["frozen_stages"], part["norm_eval"] = -1, False
+            if "backbone" not in part:  # weights of a whole detector freeze nothing
+                part["frozen_stages"], part["norm_eval"] = -1, False
 
 
 def find(source: str, folder: str | Path | None = None) -> Path:

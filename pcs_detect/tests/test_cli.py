@@ -285,7 +285,9 @@ def test_data_are_split_as_they_say_or_as_told(tmp_path):
     whole, both = [(None, None), None], [("train", None), ("validation", None)]
     with pytest.raises(InputError, match=r"plain is not split by itself.*--validation"):
         train._source([rendered, plain], "validation", None)
-    for data, expected in ((rendered, both), (exported, both), (unsplit, whole), (plain, whole), ([rendered, plain], whole)):
+    with pytest.raises(InputError, match=r"some are not; name validation data"):
+        train.configured("s2anet_tiny", [rendered, plain])
+    for data, expected in ((rendered, both), (exported, both), (unsplit, whole), (plain, whole)):
         assert split_of(train.configured("s2anet_tiny", data)) == expected
         assert split_of(train.configured("s2anet_tiny", data, validation=5)) == [("train", 5), ("validation", 5)]
         assert split_of(train.configured("s2anet_tiny", data, val=plain)) == [(None, None)] * 2

@@ -1,8 +1,8 @@
 """A small detector learns four images by heart: the whole way of a batch, from the file to the metric."""
 
 import pytest
-from pcs_augment.demo import sample_path
 
+from pcs_augment.demo import sample_path
 from pcs_detect.train import evaluate, train
 
 FOUR = {"first": 4, "min_area": 64.0}  # crystals above 64 px^2
