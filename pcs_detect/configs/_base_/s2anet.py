@@ -24,7 +24,7 @@ assignment = dict(
         type="mmdet.MaxIoUAssigner",
         pos_iou_thr=0.5,
         neg_iou_thr=0.4,
-        min_pos_iou=0,
+        min_pos_iou=1e-3,  # with 0, a crystal that no refined anchor touches would claim every anchor of the image
         ignore_iof_thr=-1,
         iou_calculator=dict(type="NearbyRotatedOverlaps"),
     ),
