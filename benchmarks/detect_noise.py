@@ -2,16 +2,18 @@
 
     python benchmarks/detect_noise.py DATA --validation 50 --out out/detect_noise
 
-DATA is a folder of ``pcs-render render``. Its validation images are frozen once with noise (``pcs-augment freeze``). A
-detector learns from clean images for ``--start`` epochs; from there it goes on for ``--epochs``, once with clean images, once
-with noisy ones, the same in the same order. The two run side by side with one thread each, can be killed and started again,
-and end in ``results.csv`` and ``curves.png``. Needs pcs_detect.
+DATA is a folder of ``pcs-render render``. Images are halved, so that two cores get somewhere in half an hour, and crystals
+below 64 px^2 then left out. The validation images are frozen once with noise (``pcs-augment freeze``). A detector learns
+from clean images for ``--start`` epochs; from there it goes on for ``--epochs``, once with clean images, once with noisy ones,
+the same in the same order. The two run side by side with one thread each, can be killed and started again, and end in
+``results.csv`` and ``curves.png``. Needs pcs_detect.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import re
 import subprocess
@@ -21,20 +23,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from pcs_augment.freeze import freeze
 
 ARMS = ("without noise", "with noise")
 SETS = ("clean", "noisy")
+LARGE = {f"{loader}_dataloader.dataset.min_area": 64.0 for loader in ("train", "val", "test")}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of pcs-render")
     parser.add_argument("--validation", type=int, default=50, help="images kept for validation (default: %(default)s)")
-    parser.add_argument("--start", type=int, default=6, help="epochs on clean images before (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=12, help="epochs of each training (default: %(default)s)")
-    parser.add_argument("--every", type=int, default=3, help="epochs between evaluations (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--start", type=int, default=20, help="epochs on clean images before (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=30, help="epochs of each training (default: %(default)s)")
+    parser.add_argument("--every", type=int, default=10, help="epochs between evaluations (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--config", default="s2anet_tiny")
     parser.add_argument("--out", type=Path, default=Path("out/detect_noise"))
     parser.add_argument("--part", choices=[a.replace(" ", "_") for a in ARMS], help=argparse.SUPPRESS)
@@ -69,22 +74,38 @@ def one_thread() -> dict[str, str]:
 
 def validation_sets(args: argparse.Namespace) -> None:
     """The validation images in the published layout, clean and with one fixed draw of the noise."""
-    folder = args.out / "clean"
-    if not folder.exists():
-        command = ["-m", "pcs_render.cli", "export", str(args.data), "--out", str(folder), "--incomplete", "--quiet"]
+    whole = args.out / "whole"
+    if not whole.exists():
+        command = ["-m", "pcs_render.cli", "export", str(args.data), "--out", str(whole), "--quiet"]
         subprocess.run([sys.executable, *command, "--validation", str(args.validation)], check=True)
+    for name in ("train", "validation"):
+        halve(whole / f"{name}.json", args.out / "clean" / f"{name}.json")
     frozen = freeze(clean_set(args), args.out / "noisy", seed=1)
     print(f"noisy validation set: {frozen.images} images, {frozen.objects} crystals, {frozen.dropped} dropped as undetectable")
 
 
+def halve(source: Path, target: Path) -> None:
+    """A PCS data set at half the size, every pixel the mean of four."""
+    document = json.loads(source.read_text())
+    folder = target.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in document["images"]:
+        with Image.open(source.with_suffix("") / image["file_name"]) as picture:
+            picture.reduce(2).save(folder / image["file_name"])
+        image["width"], image["height"] = -(-image["width"] // 2), -(-image["height"] // 2)
+    for crystal in document["annotations"]:
+        crystal["bbox"] = [v / 2 for v in crystal["bbox"][:4]] + crystal["bbox"][4:]
+        crystal["segmentation"] = [[v / 2 for v in outline] for outline in crystal["segmentation"]]
+        crystal["area"] /= 4
+    target.write_text(json.dumps(document))
+
+
 def clean_set(args: argparse.Namespace) -> Path:
-    (found,) = (args.out / "clean").glob("*val*.json*")
-    return found
+    return args.out / "clean" / "validation.json"
 
 
 def noisy_set(args: argparse.Namespace) -> Path:
-    (found,) = (args.out / "noisy").glob("*.json*")
-    return found
+    return args.out / "noisy" / "validation.json"
 
 
 def start(args: argparse.Namespace) -> Path:
@@ -94,15 +115,16 @@ def start(args: argparse.Namespace) -> Path:
     checkpoint = args.out / "start" / f"epoch_{args.start}.pth"
     if not checkpoint.exists():
         constant = {"param_scheduler.1.gamma": 1.0, "default_hooks.checkpoint.interval": args.start}
-        train(args.config, epochs=args.start, out=checkpoint.parent, augment=False, options=constant, **shared(args))
+        options = constant | {"train_cfg.val_interval": args.start} | LARGE
+        train(args.config, epochs=args.start, out=checkpoint.parent, augment=False, options=options, **shared(args))
     return checkpoint
 
 
 def shared(args: argparse.Namespace) -> dict[str, Any]:
     """What all trainings have in common."""
     return {
-        "data": args.data,
-        "validation": args.validation,
+        "data": args.out / "clean" / "train.json",
+        "val": clean_set(args),
         "batch_size": args.batch_size,
         "resume": True,
         "seed": 0,
@@ -133,13 +155,14 @@ def run_arm(args: argparse.Namespace, arm: str) -> None:
         "default_hooks.checkpoint.max_keep_ckpts": -1,
         "default_hooks.checkpoint.interval": args.every,
         "train_cfg.val_interval": args.every,
+        **LARGE,
     }
     train(args.config, epochs=args.epochs, out=work, augment=arm == "with noise", options=options, **shared(args))
     rows = []
     for checkpoint in sorted(work.glob("epoch_*.pth"), key=lambda p: int(re.findall(r"\d+", p.stem)[0])):
         epoch = int(re.findall(r"\d+", checkpoint.stem)[0])
         for name, path in zip(SETS, (clean_set(args), noisy_set(args))):
-            metrics = evaluate(args.config, checkpoint, path, device="cpu")
+            metrics = evaluate(args.config, checkpoint, path, device="cpu", options=LARGE)
             rows.append({"arm": arm, "epoch": epoch, "set": name} | {k: f"{v:.4f}" for k, v in metrics.items()})
     with open(results(args, arm), "w", newline="") as f:
         writer = csv.DictWriter(f, rows[0])
