@@ -187,8 +187,9 @@ def test_killed_workers_and_nodes_cost_no_image_and_double_none(machines, job, t
 
 
 RUN = """
-import pathlib, sys
+import pathlib, signal, sys
 import test_cluster as t
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background had it ignored
 t.sent_by_value()
 t.produce(pathlib.Path(sys.argv[1]), t.production.Job.of(t.SMALL, t.PROFILES["preview"], seed=3), 60, sys.argv[2],
           t.Opened(pathlib.Path(sys.argv[3]), 0.2), workers=2)
