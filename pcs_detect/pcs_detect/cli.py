@@ -20,6 +20,7 @@ from typing import Any
 
 from . import __version__
 from .errors import PcsDetectError
+from .launch import first_process
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,23 +43,22 @@ def guarded(program: str, work: Callable[[], None]) -> int:
     except SystemExit as e:  # argparse: help asked for, or wrong usage
         return e.code if isinstance(e.code, int) else 1
     except KeyboardInterrupt:
-        if os.environ.get("RANK", "0") == "0":
+        if first_process():
             print(f"{program}: interrupted; the same command with --resume goes on with a training", file=sys.stderr)
         return 130
     except MemoryError:
         message = "out of memory; use a smaller --batch-size or fewer --workers"
     except OSError as e:
         if not _is_ours(e):
-            with contextlib.suppress(
-                OSError, ValueError
-            ):  # or the interpreter would try once more, and complain, on its way out
+            # or the interpreter would try once more, and complain, on its way out
+            with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         message = str(e) if _is_ours(e) else f"{e.filename or 'output'}: {e.strerror or e}"
     except Exception as e:
         message = _told(e)
         if not message:
             raise
-    if os.environ.get("RANK", "0") != "0":  # the first process most likely says the same, whereupon this one is ended
+    if not first_process():  # the first process most likely says the same, whereupon this one is ended
         try:
             time.sleep(20)
         except KeyboardInterrupt:
@@ -249,7 +249,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
         launch.run_processes(args.gpus, arguments)
         return
     best = train.train(args.config, args.data, out=args.out, resume=args.resume, device=device, **options)
-    if os.environ.get("RANK", "0") == "0":
+    if first_process():
         print(best)
 
 
@@ -267,7 +267,7 @@ def _test(args: argparse.Namespace, _: list[str]) -> None:
         device=args.device,
         **_common(args),
     )
-    for name, value in metrics.items() if os.environ.get("RANK", "0") == "0" else ():
+    for name, value in metrics.items() if first_process() else ():
         print(f"{name:<6}{'-' if math.isnan(value) else f'{100 * value:.2f}':>8}")
 
 

@@ -8,8 +8,6 @@ import signal
 import sys
 from collections.abc import Sequence
 
-import torch
-
 from .errors import InputError
 
 PROGRAM = "pcs_detect.cli"
@@ -20,8 +18,15 @@ def launched() -> bool:
     return {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= os.environ.keys()
 
 
+def first_process() -> bool:
+    """Whether this is the only process, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def check_processes(count: int, device: str) -> None:
     """Raises InputError where ``count`` processes cannot have a GPU each."""
+    import torch  # here: the command line asks this module for its rank before anything large is loaded
+
     if count > 1 and device == "cuda" and torch.cuda.device_count() < count:
         raise InputError(
             f"--gpus {count}: torch finds {torch.cuda.device_count()} here; take fewer, or train on the CPU with that many "

@@ -25,7 +25,7 @@ from mmengine.config import Config
 from . import configs, detections, weights
 from .checkpoints import resumable
 from .errors import InputError
-from .launch import launched
+from .launch import first_process, launched
 from .runner import CrystalRunner
 
 Data = str | Path | Sequence[str | Path]
@@ -104,7 +104,7 @@ def evaluate(
         with running(cfg, chosen) as runner:
             found = runner.test()
     metrics = {k.rpartition("/")[2]: float(v) for k, v in found.items()}
-    if folder is not None and _first():
+    if folder is not None and first_process():
         with written(folder / "metrics.json") as temporary:
             temporary.write_text(json.dumps({k: v if v == v else None for k, v in metrics.items()}, indent=1) + "\n")
     return metrics
@@ -287,13 +287,8 @@ def _check_warm_up(runner: CrystalRunner) -> None:
 
 
 def _note(line: str) -> None:
-    if _first():
+    if first_process():
         print(line, file=sys.stderr)
-
-
-def _first() -> bool:
-    """Whether this is the only process, or the first of several."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _list(value: Any) -> list[Any]:
