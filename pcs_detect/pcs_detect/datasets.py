@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
@@ -50,7 +51,8 @@ class CrystalDataset(Dataset[dict[str, Any]]):
     how many. published_labels, images (their folder): of JSON, see pcs_augment.PCSDataset. categories: of DOTA, see DotaFolder.
 
     Of the images thus chosen, in this order: indices picks some, labelled_only drops those without crystals (DOTA and
-    pcs-render: all labels are read for that), first takes so many. min_area drops crystals with w h below so many px^2.
+    pcs-render: all labels are read for that), first takes so many. reduce makes images and labels so many times smaller, each
+    pixel the mean of reduce x reduce. min_area drops crystals with w h below so many px^2 of the image as it is then.
     test_mode is taken because the toolbox sets it: items hold their labels in any case.
 
     Item i is a dict: ``inputs`` (1, H, W) uint8 grey; ``data_samples`` a DetDataSample with ``gt_instances``: ``bboxes``
@@ -75,6 +77,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
         categories: Sequence[str] | None = None,
         labelled_only: bool = False,
         min_area: float = 0.0,
+        reduce: int = 1,
         indices: Sequence[int] | None = None,
         first: int | None = None,
         test_mode: bool = False,
@@ -85,7 +88,10 @@ class CrystalDataset(Dataset[dict[str, Any]]):
             raise InputError(f"first is {first}; it takes at least 1 image, or None for all")
         if not 0 <= min_area < math.inf:
             raise InputError(f"min_area is {min_area}; it takes an area in px^2 of at least 0")
-        self.min_area = float(min_area)
+        if not isinstance(reduce, int) or reduce < 1:
+            raise InputError(f"reduce is {reduce!r}; it takes a whole number of at least 1, by which images become smaller")
+        self.reduce = reduce
+        self._least = float(min_area) * reduce**2  # px^2 of the image as it is stored
         self.sources: list[Source] = []
         owner, place = [], []
         with _own_errors():
@@ -120,7 +126,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
         source, place = self.sources[self._owner[i]], int(self._place[i])
         with _own_errors():
             image, target, _ = source[place]
-        target = self._of_min_area(target)
+        image, target = _reduced(image, self._of_min_area(target), self.reduce)
         boxes = target["boxes"].clone()  # that of pcs-render belongs to what the reader keeps
         boxes[boxes[:, 4] >= math.pi / 2, 4] -= math.pi  # where float32 rounds to the open end
         sample = DetDataSample(
@@ -141,7 +147,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
 
     def _of_min_area(self, target: Target) -> Target:
         boxes = target["boxes"]
-        return select(target, (boxes[:, 2] * boxes[:, 3] >= self.min_area).numpy()) if self.min_area else target
+        return select(target, (boxes[:, 2] * boxes[:, 3] >= self._least).numpy()) if self._least else target
 
     def _keep(self, which: NDArray[Any]) -> None:
         self._owner, self._place, self._ids = self._owner[which], self._place[which], self._ids[which]
@@ -153,11 +159,21 @@ class CrystalDataset(Dataset[dict[str, Any]]):
             mine = np.flatnonzero(self._owner == k)
             with _own_errors():
                 if isinstance(source, PCSDataset):
-                    out[mine] = source.counts(self.min_area)[self._place[mine]]
+                    out[mine] = source.counts(self._least)[self._place[mine]]
                 else:
                     for i in mine:
                         out[i] = len(self._of_min_area(source.target(int(self._place[i])))["boxes"])
         return out
+
+
+def _reduced(image: torch.Tensor, target: Target, factor: int) -> tuple[torch.Tensor, Target]:
+    """(C, H, W) uint8 image and its target, both ``factor`` times smaller; what is left over at the far edges is averaged alone."""
+    if factor == 1:
+        return image, target
+    smaller = F.avg_pool2d(image[None].float(), factor, ceil_mode=True, count_include_pad=False)[0]
+    outlines = [outline / factor for outline in target["polygons"]]
+    boxes = torch.cat([target["boxes"][:, :4] / factor, target["boxes"][:, 4:]], dim=1)
+    return smaller.round().to(torch.uint8), target | {"boxes": boxes, "polygons": outlines}
 
 
 def _paths(data: AnyPath | Sequence[AnyPath]) -> list[Path]:

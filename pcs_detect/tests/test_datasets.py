@@ -339,6 +339,29 @@ def test_small_crystals_of_shards_can_be_dropped(folders):
         opened(folders, "shards", min_area=limit + 1, labelled_only=True)
 
 
+@pytest.mark.parametrize(("kind", "factor"), [("json", 2), ("shards", 2), ("dota", 3)])
+def test_reduced_images_keep_their_labels_in_place(folders, kind, factor):
+    whole, small = opened(folders, kind), opened(folders, kind, reduce=factor)
+    for before, after in zip(whole, small, strict=True):
+        image = before["inputs"][0].numpy()
+        assert np.abs(np.asarray(Image.fromarray(image).reduce(factor), int) - after["inputs"][0].numpy()).max() <= 1
+        assert after["data_samples"].img_shape == after["data_samples"].ori_shape == tuple(after["inputs"].shape[1:])
+        boxes, labels, outlines = instances(after)
+        expected = instances(before)[0].clone()
+        expected[:, :4] /= factor
+        assert torch.allclose(boxes, expected) and len(labels) == len(boxes)
+        assert all(torch.allclose(o * factor, p, atol=1e-4) for o, p in zip(outlines, instances(before)[2], strict=True))
+
+
+def test_least_areas_are_those_of_the_reduced_image():
+    whole = [instances(i)[0] for i in CrystalDataset(sample_path(), min_area=4 * 64.0)]
+    small = [instances(i)[0] for i in CrystalDataset(sample_path(), min_area=64.0, reduce=2)]
+    assert [len(b) for b in whole] == [len(b) for b in small]
+    for wrong in (0, 1.5):
+        with pytest.raises(InputError, match="reduce is"):
+            CrystalDataset(sample_path(), reduce=wrong)
+
+
 def assert_loaded(data, **options):
     loader = DataLoader(data, batch_size=5, collate_fn=pseudo_collate, **options)
     items = [{"inputs": x, "data_samples": s} for b in loader for x, s in zip(b["inputs"], b["data_samples"], strict=True)]
