@@ -195,7 +195,7 @@ def test_every_row_of_table_1_has_its_configuration():
     assert all(words for _, words in configs.available())
 
 
-@pytest.mark.parametrize("name", ["s2anet_tiny", "rtmdet_r_tiny", "oriented_rcnn_r50"])
+@pytest.mark.parametrize("name", ["s2anet_tiny", "s2anet_tiny_c3", "rtmdet_r_tiny", "oriented_rcnn_r50"])
 @pytest.mark.parametrize("count", [3, 0])
 def test_a_training_step_reaches_every_learnable_part(name, count):
     cfg = configs.load(name)
