@@ -167,7 +167,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
 
 
 def _reduced(image: torch.Tensor, target: Target, factor: int) -> tuple[torch.Tensor, Target]:
-    """(C, H, W) uint8 image and its target, both ``factor`` times smaller; what is left over at the far edges is averaged alone."""
+    """(C, H, W) uint8 image and target, both ``factor`` times smaller; what is left over at the far edges is averaged alone."""
     if factor == 1:
         return image, target
     smaller = F.avg_pool2d(image[None].float(), factor, ceil_mode=True, count_include_pad=False)[0]

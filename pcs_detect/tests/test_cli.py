@@ -9,6 +9,7 @@ from tiny_training import write_config, write_data
 
 from pcs_detect import cli, configs, train
 from pcs_detect.checkpoints import write_checkpoint
+from pcs_detect.commands import arguments
 from pcs_detect.errors import DataError, InputError
 from pcs_render.shards import Manifest
 
@@ -266,7 +267,7 @@ def test_faults_of_the_program_are_not_hidden():
     ],
 )
 def test_options_are_python_values_or_else_text(text, value):
-    assert cli._option(text)[1] == value
+    assert arguments.option(text)[1] == value
 
 
 def split_of(cfg):

@@ -349,7 +349,8 @@ def test_reduced_images_keep_their_labels_in_place(folders, kind, factor):
         boxes, labels, outlines = instances(after)
         expected = instances(before)[0].clone()
         expected[:, :4] /= factor
-        assert torch.allclose(boxes, expected) and len(labels) == len(boxes)
+        assert torch.allclose(boxes, expected)
+        assert len(labels) == len(boxes)
         assert all(torch.allclose(o * factor, p, atol=1e-4) for o, p in zip(outlines, instances(before)[2], strict=True))
 
 

@@ -1,0 +1,65 @@
+"""Kinds of arguments that commands share, and what comes before any of them touches the toolbox."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import os
+import signal
+import warnings
+from typing import Any
+
+
+def natural(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
+    return value
+
+
+def positive(text: str) -> int:
+    value = natural(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def share(text: str) -> int | float:
+    with contextlib.suppress(ValueError):
+        return positive(text) if text.isdigit() else _part(float(text))
+    raise argparse.ArgumentTypeError(f"must be a number of images or a part between 0 and 1, got {text!r}")
+
+
+def _part(value: float) -> float:
+    if not 0 < value < 1:
+        raise ValueError
+    return value
+
+
+def option(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, {"true": True, "false": False, "none": None}.get(value.lower(), value)
+
+
+def prepare(device: str | None) -> None:
+    """To be called before the toolbox is imported."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # libraries look for GPUs by themselves
+    for text in ("torch.meshgrid: in an upcoming release", "DeprecationWarning: anchor_generator"):
+        warnings.filterwarnings("ignore", text)  # of mmdet and mmrotate, about themselves
+    if "RANK" in os.environ:
+        signal.signal(signal.SIGTERM, _interrupt)  # torchrun ends its processes so
+        os.environ.setdefault("MKL_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))  # mmengine would, with a warning
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
