@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from . import __version__
-from .commands import training
+from .commands import export, sizes, training
 from .errors import PcsDetectError
 from .launch import first_process
 
@@ -71,9 +71,7 @@ def _is_ours(e: BaseException) -> bool:
 
 def _told(e: Exception) -> str:
     """The message for the user in an exception; empty where it is a fault of the program."""
-    import torch
-
-    if isinstance(e, torch.OutOfMemoryError):
+    if "torch" in sys.modules and isinstance(e, sys.modules["torch"].OutOfMemoryError):
         return "the GPU's memory is full; use a smaller --batch-size, more --gpus, or --amp"
     if isinstance(e, ModuleNotFoundError) and not _is_ours(e):
         return f"{e.name} is not installed; the README of pcs_detect says how to install everything"
@@ -93,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pcs-detect {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (training,):
+    for command in (training, sizes, export):
         command.add(commands)
     return parser
 

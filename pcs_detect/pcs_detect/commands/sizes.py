@@ -1,0 +1,107 @@
+"""``pcs-detect sizes``: statistics, tests and figures of crystal sizes over time."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser(
+        "sizes",
+        help="statistics, tests and figures of crystal sizes over time",
+        description="From a table of crystals and one that says which image belongs to which replicate, time, dilution and "
+        "variant: medians and quartiles, Kolmogorov-Smirnov tests, growth rates, total area against concentration, "
+        "distribution functions. Crystals of all images of a group are pooled; an image without crystals counts as an image.",
+        epilog="A crystal that the border of an image cuts has a wrong size and is left out of sizes, as is usual. Large "
+        "crystals are cut more often: of those whose frame measures a by b px, the part (1 - a / W) (1 - b / H) stays in an "
+        "image of W by H px, so that sizes come out too small where crystals are not small beside the image. Total areas count "
+        "every crystal.",
+    )
+    p.add_argument(
+        "crystals", type=Path, metavar="CRYSTALS", help="folder that predict wrote, or a table of crystals (CSV, Parquet)"
+    )
+    p.add_argument(
+        "--groups",
+        type=Path,
+        metavar="TABLE",
+        help="CSV with a column image and any of replicate, time (hours), dilution, variant, concentration (default: all "
+        "images are one group)",
+    )
+    p.add_argument("--out", type=Path, default=Path("crystal_sizes"), help="folder to write (default: %(default)s)")
+    p.add_argument("--unit", choices=("auto", "um", "px"), default="auto", help="of sizes; auto: um where every crystal has it")
+    p.add_argument(
+        "--border",
+        choices=("drop", "keep"),
+        default="drop",
+        help="leave crystals that touch the image's border out of sizes, or keep them (default: %(default)s)",
+    )
+    p.add_argument("--min-score", type=_part, default=0.0, metavar="S", help="leave out crystals of a lower score")
+    p.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns whose values are tested against each other, all else equal (default: dilution, replicate, variant)",
+    )
+    p.add_argument(
+        "--series",
+        nargs="+",
+        metavar="COLUMN",
+        help="a distribution function for each value of these columns (default: variant, or else dilution, or else replicate)",
+    )
+    p.add_argument(
+        "--at-time", type=float, metavar="HOURS", help="of distribution functions (default: the last that all series have)"
+    )
+    p.add_argument(
+        "--regression-by",
+        nargs="+",
+        metavar="COLUMN",
+        help="a line of area against concentration for each value of these columns (default: all but time)",
+    )
+    p.add_argument("--growth-hours", nargs=2, type=float, metavar=("FROM", "TO"), help="times for growth rates (default: all)")
+    p.add_argument(
+        "--alpha", type=_part, default=0.05, help="level of tests; intervals have confidence 1 - alpha (default: %(default)s)"
+    )
+    p.add_argument("--concentration-unit", default="", metavar="TEXT", help="for the figure, such as g/L")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, argv: list[str]) -> None:
+    from ..sizes import Options, analyse, read_input, summary, write_sizes
+    from ..sizes.groups import raw_groups
+
+    crystals, images = read_input(args.crystals)
+    groups = None if args.groups is None else raw_groups(args.groups)
+    options = Options(
+        unit=args.unit,
+        border=args.border,
+        min_score=args.min_score,
+        compare=_tuple(args.compare),
+        series=_tuple(args.series),
+        at_time=args.at_time,
+        regression_by=_tuple(args.regression_by),
+        growth_hours=_tuple(args.growth_hours),
+        alpha=args.alpha,
+        concentration_unit=args.concentration_unit,
+    )
+    analysis = analyse(crystals, groups, images, options)
+    missing = write_sizes(analysis, args.out, shlex.join(["pcs-detect", *argv]))
+    print(summary(analysis))
+    for reason in missing:
+        print(f"note: {reason}")
+    print(args.out)
+
+
+def _tuple(values: list | None) -> tuple | None:
+    return None if values is None else tuple(values)
+
+
+def _part(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return value
