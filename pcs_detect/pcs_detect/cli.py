@@ -1,4 +1,4 @@
-"""The command ``pcs-detect``: train detectors of crystals, test them, list the configurations.
+"""The command ``pcs-detect``; what its commands do is in ``commands``.
 
 Exit status: 0 done, 1 something the user can mend (one line on stderr), 2 wrong usage, 130 interrupted.
 """
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from . import __version__
-from .commands import export, sizes, training
+from .commands import export, predict, sizes, training
 from .errors import PcsDetectError
 from .launch import first_process
 
@@ -39,10 +39,10 @@ def guarded(program: str, work: Callable[[], None]) -> int:
         return e.code if isinstance(e.code, int) else 1
     except KeyboardInterrupt:
         if first_process():
-            print(f"{program}: interrupted; the same command with --resume goes on with a training", file=sys.stderr)
+            print(f"{program}: interrupted; the same command goes on (train: with --resume)", file=sys.stderr)
         return 130
     except MemoryError:
-        message = "out of memory; use a smaller --batch-size or fewer --workers"
+        message = "out of memory; use a smaller --batch-size, fewer --workers or, to predict, a smaller --tile"
     except OSError as e:
         if not _is_ours(e):
             # or the interpreter would try once more, and complain, on its way out
@@ -86,12 +86,12 @@ def _told(e: Exception) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pcs-detect",
-        description="Train and test detectors of crystals as oriented boxes.",
+        description="Train and test detectors of crystals, find crystals in photographs, measure their sizes.",
         epilog="Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted. 'pcs-detect COMMAND --help' tells more.",
     )
     parser.add_argument("--version", action="version", version=f"pcs-detect {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (training, sizes, export):
+    for command in (training, predict, sizes, export):
         command.add(commands)
     return parser
 

@@ -19,6 +19,7 @@ Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 PREDICTED: Colour = (0, 190, 60)
 LABELLED: Colour = (235, 60, 160)
+AT_BORDER: Colour = (255, 150, 0)
 
 
 def draw_boxes(
@@ -38,6 +39,15 @@ def prediction(image: ArrayLike, predicted: ArrayLike, labelled: ArrayLike = (),
     picture = draw_boxes(image, labelled, LABELLED, 1.0, scale)
     larger = np.asarray(predicted, dtype=np.float64).reshape(-1, 5) * np.array([scale, scale, scale, scale, 1.0])
     return draw_boxes(picture, larger, PREDICTED, 2.0)
+
+
+def overlay(image: ArrayLike, boxes: ArrayLike, at_border: ArrayLike = (), enlarged: float = 6.0) -> Picture:
+    """(H, W, 3) the photograph with its crystals, boxes as in ``draw_boxes``, ``enlarged`` px wider and higher for display as
+    in the paper (2022, Figs. 3, 4, 7); those of which ``at_border`` (N,) is true in another colour."""
+    larger = np.asarray(boxes, dtype=np.float64).reshape(-1, 5) + np.array([0, 0, enlarged, enlarged, 0])
+    marked = np.asarray(at_border, dtype=bool)
+    colours = [AT_BORDER if m else PREDICTED for m in (marked if marked.size else np.zeros(len(larger), bool))]
+    return draw.outlined(image, list(draw.corners(larger)), colours, line=2.0)
 
 
 def contact_sheet(pictures: Sequence[ArrayLike], columns: int = 4) -> Picture:

@@ -116,6 +116,7 @@ class CrystalRunner(Runner):
                 "meta": {
                     **meta,
                     "pcs_detect": __version__,
+                    "config": Path(self.cfg.filename).stem if self.cfg.filename else None,
                     "time": time.strftime("%Y-%m-%d %H:%M:%S"),
                     "cfg": self.message_hub.get_info("cfg"),  # formatting it anew takes a tenth of a second
                     "settings": settings_of(self.cfg),

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -157,7 +158,8 @@ def test_without_validation_data_a_line_says_so_and_training_goes_on(setting, tm
 def test_validation_takes_images_from_a_json(setting, tmp_path, capsys):
     config, data = setting
     assert run("train", config, "--data", data, "--out", tmp_path, "--device", "cpu", "--validation", "2") == 0
-    assert torch.load(tmp_path / "epoch_1.pth", weights_only=True)["meta"]["images"] == 4
+    meta = torch.load(tmp_path / "epoch_1.pth", weights_only=True)["meta"]
+    assert (meta["images"], meta["config"]) == (4, Path(config).stem)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def stop(error):
 @pytest.mark.parametrize(
     ("work", "status", "line"),
     [
-        (stop(KeyboardInterrupt), 130, "pcs-detect: interrupted; the same command with --resume goes on with a training"),
+        (stop(KeyboardInterrupt), 130, "pcs-detect: interrupted; the same command goes on (train: with --resume)"),
         (stop(InputError("bad")), 1, "pcs-detect: error: bad"),
         (stop(DataError("Caught DataError in DataLoader worker process 0.\nFile x\npcs_detect.errors.DataError: a.png: gone")),
          1, "pcs-detect: error: a.png: gone"),

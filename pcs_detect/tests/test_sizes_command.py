@@ -165,6 +165,18 @@ def test_one_crystal_is_enough(tmp_path, capsys):
     assert "groups tell no concentration" in capsys.readouterr().out
 
 
+def test_images_that_could_not_be_read_are_not_images_without_crystals(tmp_path, capsys):
+    write_table(crystal_table("a.png", [[9, 9, 8, 4, 0]], [0.9], [False]), tmp_path / "crystals.csv")
+    rows = [{"image": "a.png", "error": None}, {"image": "b.png", "error": None}, {"image": "c.png", "error": "truncated"}]
+    write_table(pd.DataFrame(rows), tmp_path / "images.csv")
+    write_table(pd.DataFrame({"image": ["a.png", "b.png", "c.png"], "time": [1, 1, 2]}), tmp_path / "groups.csv")
+    for options in ((), ("--groups", tmp_path / "groups.csv")):
+        run(tmp_path, *options, "--out", tmp_path / "out")
+        groups = pd.read_csv(tmp_path / "out/groups.csv")
+        assert (list(groups.n_images), list(groups.n_crystals)) == ([2], [1])
+        assert "could not be read, left out: c.png" in capsys.readouterr().out
+
+
 def test_bad_input_is_named(course, tmp_path):
     with pytest.raises(DataError, match=r"no crystals\.csv in this folder"):
         run(tmp_path, "--out", tmp_path / "out")

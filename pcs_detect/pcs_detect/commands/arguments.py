@@ -10,22 +10,9 @@ import signal
 import warnings
 from typing import Any
 
+from pcs_render.cli import natural, positive
 
-def natural(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
-    return value
-
-
-def positive(text: str) -> int:
-    value = natural(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+__all__ = ["natural", "option", "positive", "prepare", "share"]
 
 
 def share(text: str) -> int | float:

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> None:
     from ..sizes import Options, analyse, read_input, summary, write_sizes
     from ..sizes.groups import raw_groups
 
-    crystals, images = read_input(args.crystals)
+    crystals, images, unread = read_input(args.crystals)
     groups = None if args.groups is None else raw_groups(args.groups)
     options = Options(
         unit=args.unit,
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> None:
         alpha=args.alpha,
         concentration_unit=args.concentration_unit,
     )
-    analysis = analyse(crystals, groups, images, options)
+    analysis = analyse(crystals, groups, images, options, unread)
     missing = write_sizes(analysis, args.out, shlex.join(["pcs-detect", *argv]))
     print(summary(analysis))
     for reason in missing:

@@ -60,18 +60,22 @@ def analyse(
     groups: pd.DataFrame | None = None,
     images: Sequence[str] | None = None,
     options: Options | None = None,
+    unread: Sequence[str] = (),
 ) -> Analysis:
     """Every table of sizes.
 
     crystals: one row per crystal (``joined`` says which columns it takes); groups: which image belongs to what
     (``checked_groups``), None for all images in one group; images: the names of all images, where known, so that one without
-    crystals can be told from one misspelt. Raises DataError for what the tables lack, InputError for a wrong option.
+    crystals can be told from one misspelt; unread: images that nobody could look at: they belong to no group. Raises DataError
+    for what the tables lack, InputError for a wrong option.
     """
     options = options or Options()
     crystal_images = list(crystals["image"].astype(str).str.strip()) if "image" in crystals else []
     shown = list(dict.fromkeys([*crystal_images, *(images or ())]))
     checked = images_as_groups(shown) if groups is None else checked_groups(groups)
-    notes = [] if groups is None else _unmatched(groups, checked, shown, complete=images is not None)
+    checked = checked[~checked["image"].isin(unread)].reset_index(drop=True)
+    notes = [f"images that could not be read, left out: {some_of(unread)}"] if unread else []
+    notes += [] if groups is None else _unmatched(groups, checked, shown, complete=images is not None)
     found, unit = joined(crystals, checked, unit=options.unit, border=options.border, min_score=options.min_score)
     options = _decided(options, checked, unit)
     described, areas = group_statistics(found, checked), total_areas(found, checked)

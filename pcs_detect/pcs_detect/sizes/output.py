@@ -28,11 +28,11 @@ FIGURES = ("sizes_over_time", "growth", "area_concentration", "ecdf", *TESTS)
 LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib")
 
 
-def read_input(path: str | Path) -> tuple[pd.DataFrame, list[str] | None]:
-    """(crystals, names of all images) of a table of crystals or of the folder of ``predict``.
+def read_input(path: str | Path) -> tuple[pd.DataFrame, list[str] | None, list[str]]:
+    """(crystals, names of all images, names of those that could not be read) of a table of crystals or ``predict``'s folder.
 
-    The names come from images.csv beside a crystals.csv, None without. Raises DataError for what is missing or unreadable,
-    InputError for a file's ending.
+    The names come from images.csv beside a crystals.csv; without it they are None and none. Raises DataError for what is
+    missing or unreadable, InputError for a file's ending.
     """
     path = Path(path)
     if path.is_dir():
@@ -45,8 +45,11 @@ def read_input(path: str | Path) -> tuple[pd.DataFrame, list[str] | None]:
     table = read_table(path, needs=("image",))
     beside = path.with_name("images.csv")
     if path.stem != "crystals" or not beside.is_file():
-        return table, None
-    return table, [str(name).strip() for name in read_table(beside, needs=("image",))["image"]]
+        return table, None, []
+    images = read_table(beside, needs=("image",))
+    names = images["image"].astype(str).str.strip()
+    failed = images["error"].notna() if "error" in images else names.isna()
+    return table, list(names[~failed]), list(names[failed])
 
 
 def draw_figures(analysis: Analysis) -> tuple[dict[str, Figure], list[str]]:

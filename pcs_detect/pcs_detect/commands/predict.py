@@ -1,0 +1,131 @@
+"""``pcs-detect predict``: crystals in photographs, as tables, labels and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from .arguments import natural, positive, prepare
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser(
+        "predict",
+        help="find crystals in photographs",
+        description="Find crystals in photographs of any size. The folder --out gets crystals.csv (a row per crystal), "
+        "images.csv (a row per photograph), detections.json (PCS layout), coco.json, settings.json and overlays/*.png.",
+        epilog="A photograph that cannot be read is named on stderr and in images.csv; the others are done, and the exit "
+        "status is 1. The same command goes on after a stop of any kind, and does only what is new when photographs are added.",
+    )
+    p.add_argument(
+        "images", nargs="+", metavar="IMAGES", help="image files, folders of them, or patterns such as 'day*/*.tif' in quotes"
+    )
+    p.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="of pcs-detect train")
+    p.add_argument("--config", metavar="CONFIG", help="configuration of a checkpoint that does not hold its own")
+    p.add_argument("--out", type=Path, default=Path("crystals"), help="folder to write (default: %(default)s)")
+    p.add_argument("--recursive", action="store_true", help="images in folders inside folders too")
+    p.add_argument("--um-per-px", type=_above_zero, metavar="UM", help="scale of the photographs, for sizes in um")
+    p.add_argument("--score", type=_part, default=0.2, help="crystals from this score on (default: %(default)s)")
+    p.add_argument(
+        "--iou",
+        type=_part,
+        default=0.3,
+        help="of boxes that overlap by more, the one with the highest score stays (default: %(default)s)",
+    )
+    p.add_argument(
+        "--grey",
+        choices=("shift", "scale", "none"),
+        default="shift",
+        help="how grey values are brought to those of training: shift to the mean, scale to mean and deviation "
+        "(default: %(default)s)",
+    )
+    p.add_argument(
+        "--white",
+        type=_above_zero,
+        metavar="LEVEL",
+        help="level that is white, such as 4095 of a 12-bit camera (default: the smallest full scale that holds all pixels)",
+    )
+    p.add_argument(
+        "--scale",
+        type=_above_zero,
+        default=1.0,
+        help="size at which the detector sees photographs: with 0.5 they are halved; for crystals larger than in training "
+        "(default: %(default)s)",
+    )
+    p.add_argument(
+        "--tile", type=natural, default=1024, metavar="PX", help="larger photographs are cut; 0: never (default: %(default)s)"
+    )
+    p.add_argument(
+        "--overlap",
+        type=natural,
+        default=256,
+        metavar="PX",
+        help="of tiles; crystals that span more may be missed (default: %(default)s)",
+    )
+    p.add_argument("--batch-size", type=positive, default=1, metavar="N", help="tiles at once (default: %(default)s)")
+    p.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU")
+    p.add_argument("--amp", action="store_true", help="mixed precision on the GPU")
+    p.add_argument("--no-overlays", action="store_true", help="write no pictures")
+    p.add_argument("--parquet", action="store_true", help="write crystals.parquet as well")
+    p.add_argument("--overwrite", action="store_true", help="delete results of other settings in --out")
+    p.add_argument("--progress", action="store_true", default=None, help="show a bar where stderr is no terminal too")
+    p.set_defaults(run=_predict)
+
+
+def _above_zero(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return value
+
+
+def _part(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+
+
+def _predict(args: argparse.Namespace, arguments: list[str]) -> None:
+    prepare(args.device)
+    from ..batch import predict_folder
+    from ..photographs import find_photographs
+    from ..predict import Detector
+
+    find_photographs(args.images, args.recursive, args.out)  # a wrong path is said before a detector is built
+    detector = Detector(
+        args.checkpoint,
+        args.device,
+        config=args.config,
+        score=args.score,
+        iou=args.iou,
+        grey=args.grey,
+        white=args.white,
+        scale=args.scale,
+        tile=args.tile or None,
+        overlap=args.overlap,
+        batch_size=args.batch_size,
+        amp=args.amp,
+    )
+    table = predict_folder(
+        detector,
+        args.images,
+        args.out,
+        um_per_px=args.um_per_px,
+        recursive=args.recursive,
+        overlays=not args.no_overlays,
+        parquet=args.parquet,
+        overwrite=args.overwrite,
+        progress=args.progress,
+        command=["pcs-detect", *arguments],
+    )
+    border = int(table["at_border"].sum())
+    print(f"{args.out}: {len(table)} crystals, {border} of them at the border")
