@@ -5,22 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import pcs_augment as pa
-from pcs_augment.demo import sample_path
-
-BATCH, OBJECTS = 64, 50
-
-
-def labelled_batch(batch: int = BATCH, objects: int = OBJECTS):
-    """(images float32, targets, index): the bundled images that have enough objects, over and over."""
-    data = pa.PCSDataset(sample_path())
-    rich = [i for i in range(len(data)) if len(data.target(i)["boxes"]) >= objects]
-    samples = []
-    for n in range(batch):
-        image, target, _ = data[rich[n % len(rich)]]
-        samples.append((image, {k: target[k][:objects] for k in ("boxes", "labels", "polygons")}, n))
-    images, targets, index = pa.collate(samples)
-    return images.float() / 255, targets, index
+from pcs_augment.bench import labelled_batch
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import resource
 import sys
 
 import torch
-from conftest import labelled_batch
 
 import pcs_augment as pa
+from pcs_augment.bench import labelled_batch
 
 
 def resident() -> float:

@@ -56,17 +56,17 @@ def guarded(program: str, work: Callable[[], None]) -> int:
 class Progress(contextlib.AbstractContextManager["Progress"]):
     """A bar on stderr with images per second; call it with (done, all)."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, unit: str = "images") -> None:
         try:
             from tqdm import tqdm
         except ImportError as e:
             raise InputError("the progress bar needs tqdm: pip install 'pcs-augment[cli]'") from e
-        self.what, self._tqdm, self._bar = what, tqdm, None
+        self.what, self.unit, self._tqdm, self._bar = what, f" {unit}", tqdm, None
 
     def __call__(self, done: int, total: int) -> None:
         if self._bar is None:  # what was there before must not count as speed
             self._bar = self._tqdm(
-                total=total, initial=done, desc=self.what, unit=" images", mininterval=0.5, dynamic_ncols=True
+                total=total, initial=done, desc=self.what, unit=self.unit, mininterval=0.5, dynamic_ncols=True
             )
         else:
             self._bar.update(done - self._bar.n)
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_preview(commands)
     _add_freeze(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -138,6 +139,22 @@ def _add_freeze(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     p.set_defaults(run=_freeze)
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser(
+        "bench",
+        help="time the pipeline on this machine",
+        description="Time the default pipeline, its worst case and each of its steps; print a table and draw bars.",
+        epilog="Example: pcs-augment bench --device cuda --batch-size 64",
+    )
+    p.add_argument("--batch-size", type=positive, default=64, help="images augmented together (default: %(default)s)")
+    p.add_argument("--size", type=positive, default=384, help="side of the images, px (default: %(default)s)")
+    p.add_argument("--objects", type=natural, default=50, help="objects in each image (default: %(default)s)")
+    p.add_argument("--seconds", type=float, default=2.0, help="time spent on each row of the table (default: %(default)s)")
+    p.add_argument("--out", type=Path, default=Path("bench.png"), help="picture to write (default: %(default)s)")
+    add_device(p)
+    p.set_defaults(run=_bench)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -203,6 +220,20 @@ def _preview(args: argparse.Namespace) -> None:
         device=chosen_device(args.device),
     )
     print(path)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from . import bench
+
+    device = chosen_device(args.device)
+    measured = []
+    with Progress("timing", "rows") as progress:
+        for row in bench.rows(device, args.batch_size, args.size, args.objects, args.seconds):
+            measured.append(row)
+            progress(len(measured), bench.ROWS)
+    title = f"{args.batch_size} images of {args.size} px, {args.objects} objects each: {bench.machine(device)}"
+    bench.chart(measured, title, args.out)
+    print(f"{title}\n{bench.table(measured)}\n{args.out}")
 
 
 def _freeze(args: argparse.Namespace) -> None:
