@@ -1,0 +1,35 @@
+"""``pcs-detect convert``: hand-labelled images to the files that detectors are trained on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser(
+        "convert",
+        help="turn a folder of Labelme files into a COCO or PCS JSON",
+        description="Write one JSON for all Labelme files of a folder and of the folders in it, and beside it a folder of "
+        "its name with the images. Polygons, rectangles, circles and masks are read; shapes with the same label and group_id "
+        "are one crystal in several pieces; shapes labelled as holes are cut out of the crystal that they lie in.",
+    )
+    p.add_argument("folder", type=Path, metavar="LABELME_FOLDER")
+    p.add_argument("--out", type=Path, required=True, metavar="NAME.json", help="file to write; images go to the folder NAME")
+    p.add_argument(
+        "--format",
+        choices=("coco", "pcs"),
+        default="coco",
+        help="coco: polygons with pieces and holes, a category for each label; pcs: oriented boxes and one outline each, one "
+        "category (default: %(default)s)",
+    )
+    p.add_argument("--labels", nargs="+", metavar="LABEL", help="labels of crystals; other shapes are left out (default: all)")
+    p.add_argument("--hole-label", default="hole", metavar="LABEL", help="label of holes (default: %(default)s)")
+    p.set_defaults(run=_convert)
+
+
+def _convert(args: argparse.Namespace, _: list[str]) -> None:
+    from ..conversion import convert
+
+    done = convert(args.folder, args.out, args.format, args.labels, args.hole_label)
+    print(f"{done.path}: {done.images} images, {done.crystals} crystals")
