@@ -52,7 +52,7 @@ def crystal_table(
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as CSV or, by the ending .parquet, Parquet (needs pyarrow); whole or not at all. Raises InputError."""
+    """Write a table as CSV or, by the ending .parquet, Parquet; whole or not at all. Raises InputError."""
     path = Path(path)
     _check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
