@@ -219,7 +219,7 @@ def _row(part: Part, name: str, path: Path, um_per_px: float | None, overlay: st
     failed = bool(part["error"])
     return {
         "image": name,
-        "path": str(path),
+        "path": str(path.resolve()),
         "height_px": part.get("height_px"),
         "width_px": part.get("width_px"),
         "um_per_px": um_per_px,
