@@ -142,7 +142,7 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True, constrained_layout=True)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharex=True, constrained_layout=True)
     colours = dict(zip(ARMS, ("tab:red", "tab:blue")))
     for axis, key in zip(axes, ("AP", "AP50")):
         for arm in ARMS:
@@ -153,7 +153,7 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
         axis.set(xlabel="epoch", ylabel=key, ylim=(0, None))
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
 
 
