@@ -88,7 +88,7 @@ def photographs(out: Path, replicate: int, hour: int, images: int) -> None:
         render("render", "--count", images, "--seed", seed, "--settings", path, "--workers", 2, "--out", scenes)
         render("export", scenes, "--out", clean, "--validation", 0)
         renamed(clean)
-    freeze(clean / "images.json", folder(out, "noisy", replicate, hour), seed=replicate)
+    freeze(clean / "images.json", folder(out, "noisy", replicate, hour), seed=100 * replicate + hour)
 
 
 def renamed(clean: Path) -> None:
