@@ -6,12 +6,15 @@ from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from mmrotate.registry import MODELS
+from test_export import write_random_weights
 from test_overlaps import random_boxes
 from test_preprocessor import batch, sample
 
 from pcs_detect import configs
 from pcs_detect.align import CrystalAlignConv
+from pcs_detect.clahe import clahe
 from pcs_detect.overlaps import NearbyRotatedOverlaps
+from pcs_detect.predict import Detector
 from pcs_detect.preprocessor import CrystalPreprocessor
 
 pytestmark = pytest.mark.gpu
@@ -46,7 +49,7 @@ def test_noise_is_made_on_the_device_and_targets_follow():
         torch.testing.assert_close(b.gt_instances.bboxes.tensor.cpu(), a.gt_instances.bboxes.tensor, atol=1e-3, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["s2anet_tiny", "rtmdet_r_tiny", "oriented_rcnn_r50"])
+@pytest.mark.parametrize("name", ["s2anet_tiny", "rtmdet_r_tiny", "oriented_rcnn_r50", "mask_rcnn_tiny"])
 @pytest.mark.parametrize("mixed", [False, True])
 def test_a_training_step(name, mixed):
     init_default_scope("mmrotate")
@@ -66,3 +69,21 @@ def test_a_training_step(name, mixed):
     with torch.no_grad():
         found = model.eval()(**model.data_preprocessor(batch(sample(5, 96, 128)), False), mode="predict")
     assert found[0].pred_instances.bboxes.device.type == "cuda"
+
+
+def test_clahe():
+    images = torch.randint(0, 256, (3, 1, 97, 130), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    off = (clahe(images.cuda(), 2.0, (8, 8)).cpu().int() - clahe(images, 2.0, (8, 8)).int()).abs()
+    assert off.max() <= 1
+    assert (off > 0).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_detectors_find_the_same(tmp_path, amp):
+    write_random_weights("s2anet_tiny_c3", tmp_path / "tiny.pth")
+    photograph = torch.randint(0, 256, (200, 300), generator=torch.Generator().manual_seed(0), dtype=torch.uint8).numpy()
+    here = Detector(tmp_path / "tiny.pth", "cpu", score=0.3, tile=128, overlap=32).predict(photograph)
+    there = Detector(tmp_path / "tiny.pth", "cuda", score=0.3, tile=128, overlap=32, batch_size=4, amp=amp).predict(photograph)
+    assert len(here) > 20
+    assert len(there) == pytest.approx(len(here), rel=0.1 if amp else 0.02)
+    assert there.score.mean() == pytest.approx(here.score.mean(), abs=0.02 if amp else 1e-3)
