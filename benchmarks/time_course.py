@@ -6,13 +6,14 @@ Two replicates are rendered at several times (``pcs-render``, scenes as in detec
 frozen with noise (``pcs-augment freeze``). ``pcs-detect predict`` finds the crystals in the clean and in the noisy photographs,
 ``sizes`` and ``report`` work on them as on those of a scientist. Their medians are compared with those of the labels, and the
 Kolmogorov-Smirnov tests asked what they should know: the replicates are of one distribution, the first and the last time are
-not. CHECKPOINT is of a detector that learned from such scenes, detect_noise.py for instance. What is there is not made again.
+not. CHECKPOINT is of a detector that learned from such scenes, detect_noise.py for instance. Scenes that are there are not rendered again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -84,6 +85,7 @@ def photographs(out: Path, replicate: int, hour: int, images: int) -> None:
         path = out / "settings" / f"{hour}h.yaml"
         path.write_text(yaml.safe_dump(settings))
         scenes = out / "scenes" / clean.name
+        shutil.rmtree(clean, ignore_errors=True)  # of a run that was stopped on the way
         seed = str(1000 * replicate + hour)
         render("render", "--count", images, "--seed", seed, "--settings", path, "--workers", 2, "--out", scenes)
         render("export", scenes, "--out", clean, "--validation", 0)

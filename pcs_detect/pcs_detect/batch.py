@@ -138,7 +138,13 @@ def _begin(folder: Path, detector: Detector, um_per_px: float | None, overwrite:
         for old in (PARTS, "overlays"):
             shutil.rmtree(folder / old, ignore_errors=True)
     else:
-        changes = _changes(_read(path), decisive)
+        before = _read(path)
+        if not isinstance(before, dict) and any((folder / PARTS).glob("*")):
+            raise InputError(
+                f"{folder} holds crystals, but {path.name} does not say how they were found; take another folder (--out) or "
+                "have them replaced (--overwrite)"
+            )
+        changes = _changes(before, decisive)
         if changes:
             raise InputError(
                 f"{folder} holds crystals found with other settings ({'; '.join(changes)}); take another folder (--out) or "
@@ -187,6 +193,8 @@ def _part(folder: Path, detector: Detector, name: str, path: Path, overlays: boo
     known = isinstance(part, dict) and part.get("source") == source and not part.get("error")
     if known and (picture.is_file() or not overlays):
         return part
+    if not known:
+        picture.unlink(missing_ok=True)  # of what the photograph was before
     began = time.monotonic()
     try:
         grey = read_photograph(path, detector.white)

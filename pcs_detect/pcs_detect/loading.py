@@ -87,7 +87,8 @@ def _check_parts(model: Any, name: str) -> None:
     known = {*_registered(), *OPERATIONS}
     for key, text in _texts(model):
         scope, _, word = text.rpartition(".") if key == "type" else ("", "", text)
-        if not WORD.fullmatch(word) or scope not in ("", *SCOPES) or (key == "type" and word not in known):
+        unknown = (key == "type" and word not in known) or text == "_scope_"  # the toolbox would import what that names
+        if not WORD.fullmatch(word) or scope not in ("", *SCOPES) or unknown:
             raise DataError(
                 f"{name}: refused, its settings hold {f'{key}: {text}'[:80]!r}, which is no part that pcs-detect knows; if "
                 "that is a model of yours, name its configuration (--config)"

@@ -6,7 +6,6 @@ import contextlib
 import glob
 import os
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from .errors import DataError, InputError
 Grey = NDArray[np.float32]
 Matching = Literal["shift", "scale", "none"]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+WRITTEN = ("overlays", "parts")  # folders that ``predict`` makes in its results
 ORIENTATION, BITS = 274, 258  # tags of TIFF
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)  # Rec. 601, of red, green and blue
 FULL_SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0, 2.0**31 - 1, 2.0**32 - 1)  # 1 for floating point only
@@ -64,6 +64,8 @@ def grey_values(pixels: ArrayLike, white: float | None = None) -> Grey:
     if levels.dtype.kind not in "iuf":
         raise DataError(f"an image of {levels.dtype}; give integers or floating point")
     check_white(white)
+    if levels.dtype.kind == "f" and not np.isfinite(levels).all():
+        raise DataError("an image with grey values that are no finite numbers")
     if white is None:
         white = _full_scale(levels)
     grey = levels.astype(np.float32) if levels.ndim == 2 else levels.astype(np.float32) @ LUMA
@@ -104,10 +106,10 @@ def find_photographs(
     """The image files that files, folders and glob patterns name: each once, in the order given, folders and patterns sorted.
 
     Of a folder, and of what a pattern matches, files with the endings SUFFIXES count whose names do not begin with a dot; a
-    file named itself always. recursive: folders inside folders too. leave_out: a folder whose files are passed over, such as
-    that of the results. Raises DataError for a place that does not exist or holds no images.
+    file named itself always. recursive: folders inside folders too. leave_out: the folder of results, whose pictures
+    are passed over. Raises DataError for a place that does not exist or holds no images.
     """
-    avoided = None if leave_out is None else Path(leave_out).resolve()
+    avoided = set() if leave_out is None else {Path(leave_out).resolve() / name for name in WRITTEN}
     found: dict[Path, Path] = {}
     for place in places:
         path = Path(place)
@@ -119,8 +121,8 @@ def find_photographs(
             here = sorted(p for p in map(Path, glob.glob(str(place), recursive=True)) if _is_photograph(p))
             if not here and not glob.has_magic(str(place)):
                 raise DataError(f"there is no file or folder {str(place)!r}")
-        if avoided is not None:
-            here = [p for p in here if p == path or avoided not in p.resolve().parents]
+        if avoided:
+            here = [p for p in here if p == path or not avoided.intersection(p.resolve().parents)]
         if not here:
             inside = "" if recursive or not path.is_dir() else "; folders inside it are searched with --recursive"
             raise DataError(f"{place}: no images there ({', '.join(SUFFIXES)}){inside}")
@@ -228,7 +230,7 @@ def _as_data_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         raise DataError(f"{path}: no such image file") from e
     except Image.DecompressionBombError as e:
         raise DataError(f"{path}: refused, it would decompress to too many pixels ({e})") from e
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, zlib.error) as e:
-        if isinstance(e, InputError):
-            raise
+    except (InputError, DataError):
+        raise
+    except Exception as e:  # of a damaged file the decoders raise whatever they stumble over
         raise DataError(f"{path}: not a readable image ({e})") from e

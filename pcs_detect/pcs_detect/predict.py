@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from .photographs import Grey, Matching, check_matching, check_white, grey_value
 from .tiling import Found
 from .train import chosen_device
 
+TILE = 1024  # px
 GREY = (132.6, 61.2)  # mean and deviation of training images (SPEC section 4) where a model does not say its own
 
 
@@ -48,9 +49,11 @@ class Detector:
     photograph.
 
     tile, overlap: photographs larger than ``tile`` px (after scaling) are cut into tiles that overlap by ``overlap`` px; None
-    for never. batch_size: tiles that the network sees at once. Crystals that span more than the overlap may be missed, and are
-    then warned of; see ``tiling.merge``. The network's group normalisation makes scores and sides depend a little on what else
-    is in a tile, so other tiles give other crystals near the least score, and slightly different boxes.
+    for never; "auto" is 1024, and never for Mask R-CNN, which fits whatever it is given into its own size, so that tiles set
+    its magnification and ``scale`` hardly matters. batch_size: tiles that the network sees at once. Crystals that span more
+    than the overlap may be missed, and are then warned of; see ``tiling.merge``. The network's group normalisation makes scores
+    and sides depend a little on what else is in a tile, so other tiles give other crystals near the least score, and slightly
+    different boxes.
 
     Raises DataError for a checkpoint that is missing, damaged, refused or of another model, InputError for wrong arguments.
     """
@@ -66,7 +69,7 @@ class Detector:
         grey: Matching = "shift",
         white: float | None = None,
         scale: float = 1.0,
-        tile: int | None = 1024,
+        tile: int | Literal["auto"] | None = "auto",
         overlap: int = 256,
         batch_size: int = 1,
         amp: bool = False,
@@ -80,7 +83,7 @@ class Detector:
             raise InputError(f"batch_size is {batch_size}; it takes at least 1 tile")
         check_white(white)
         check_matching(grey)
-        tiling.check_tiles(tile, overlap)
+        tiling.check_tiles(TILE if tile == "auto" else tile, overlap)
         self.device = chosen_device(device)
         if self.device == "cuda":
             toolbox.check_cuda()
@@ -90,6 +93,8 @@ class Detector:
         self.model, self.source = loaded.model.to(self.device), loaded.source
         given = [getattr(self.model.data_preprocessor, k, None) for k in ("mean", "std")]
         self.mean, self.deviation = (v if isinstance(v, float) else own for v, own in zip(given, GREY))
+        if tile == "auto":
+            tile = None if hasattr(self.model.data_preprocessor, "size") else TILE
         self.score, self.iou, self.grey, self.white, self.scale = score, iou, grey, white, scale
         self.tile, self.overlap, self.batch_size, self.amp = tile, overlap, batch_size, amp
 

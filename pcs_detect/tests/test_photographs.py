@@ -201,19 +201,19 @@ def put(*paths):
 
 
 def test_images_are_found_in_files_folders_and_patterns_once_each_and_sorted(tmp_path):
-    put(*(tmp_path / p for p in ("b.png", "a.JPG", "day1/c.tif", "day2/c.tif", "day2/results/c.png", ".hidden.png")))
+    put(*(tmp_path / p for p in ("b.png", "a.JPG", "day1/c.tif", "day2/c.tif", "day2/overlays/c.png", ".hidden.png")))
     (tmp_path / "notes.txt").write_text("no image")
 
     def found(*places, **options):
         paths = photographs.find_photographs([tmp_path / p for p in places], **options)
         return [p.relative_to(tmp_path).as_posix() for p in paths]
 
-    every = ["a.JPG", "b.png", "day1/c.tif", "day2/c.tif", "day2/results/c.png"]
+    every = ["a.JPG", "b.png", "day1/c.tif", "day2/c.tif", "day2/overlays/c.png"]
     assert found(".") == ["a.JPG", "b.png"]
     assert found("day2", "b.png", ".") == ["day2/c.tif", "b.png", "a.JPG"]
     assert found("day*/*.tif") == ["day1/c.tif", "day2/c.tif"]
     assert found("**/*") == found(".", recursive=True) == every
-    assert found(".", recursive=True, leave_out=tmp_path / "day2/results") == every[:-1]
+    assert found(".", recursive=True, leave_out=tmp_path / "day2") == every[:-1]
     assert found("notes.txt") == ["notes.txt"]  # named, so somebody thinks that it is one
     paths = photographs.find_photographs([tmp_path], recursive=True)
     assert photographs.names_of(paths) == ["a.JPG", "b.png", "day1/c.tif", "day2/c.tif", "c.png"]
@@ -225,3 +225,28 @@ def test_places_without_images_are_errors(tmp_path, place, named):
     put(tmp_path / "a.png")
     with pytest.raises(DataError, match=named):
         photographs.find_photographs([tmp_path, tmp_path / place])
+
+
+def test_damaged_files_are_data_errors_whatever_the_decoder_stumbles_over(tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (9, 12), dtype=np.uint8)).save(tmp_path / "whole.tif")
+    whole = (tmp_path / "whole.tif").read_bytes()
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            damaged[place] = rng.integers(0, 256)
+        (tmp_path / "damaged.tif").write_bytes(damaged)
+        try:
+            grey = photographs.read_photograph(tmp_path / "damaged.tif")
+        except DataError:
+            refused += 1
+        else:
+            assert np.isfinite(grey).all()
+    assert refused > 40
+
+
+def test_numbers_that_are_not_finite_are_refused_with_a_white_level_too():
+    for white in (None, 1.0):
+        with pytest.raises(DataError, match="no finite numbers"):
+            photographs.grey_values(np.array([[0.5, np.nan]]), white)

@@ -198,6 +198,7 @@ def planted(tmp_path, **model):
         {"type": "KnowledgeDistillationSingleStageDetector", "teacher_config": "{sign}.py"},
         {"type": "FixedDetector", "open('{sign}', 'w')": 1},
         {"type": "NoSuchDetector"},
+        {"type": "FixedDetector", "data_preprocessor": {"type": "CrystalPreprocessor", "_scope_": "planted"}},
     ],
 )
 def test_what_settings_would_execute_is_refused(tmp_path, model):
@@ -369,6 +370,17 @@ def test_other_settings_do_not_mix_with_what_is_there(checkpoint, tmp_path):
     with pytest.raises(InputError, match="checkpoint was"):
         batch.predict_folder(detector(other), photographs, out)
     assert len(batch.predict_folder(detector(checkpoint, score=0.99), photographs, out, overwrite=True)) == 0
+    (out / "settings.json").unlink()
+    with pytest.raises(InputError, match=r"does not say how they were found.*--overwrite"):
+        batch.predict_folder(detector(checkpoint), photographs, out)
+
+
+def test_results_may_lie_in_the_folder_of_the_photographs(checkpoint, tmp_path):
+    photographs = folder_of_photographs(tmp_path / "photographs", 2)
+    first = batch.predict_folder(detector(checkpoint), photographs, tmp_path / "photographs", overlays=True)
+    again = batch.predict_folder(detector(checkpoint), photographs, tmp_path / "photographs", recursive=True, overlays=True)
+    assert len(first) == len(again) > 0
+    assert set(again.image) == {"drop_0.png", "drop_1.png"}
 
 
 def test_the_command_writes_and_tells(checkpoint, tmp_path, capsys):
@@ -395,3 +407,13 @@ def test_the_command_writes_and_tells(checkpoint, tmp_path, capsys):
         status, _, complaint = run(photographs, *wrong)
         assert status == 2
         assert wrong[0] in complaint
+
+
+def test_tiles_are_for_detectors_that_see_pixels_as_they_are(tmp_path, checkpoint):
+    """Mask R-CNN fits what it is given into its own size."""
+    assert Detector(checkpoint, "cpu").tile == 1024
+    preprocessor = {"type": "MaskPreprocessor", "size": 64, "mean": 100.0, "std": 50.0}
+    fitted = write_fixed(tmp_path / "fitted.pth", data_preprocessor=preprocessor)
+    assert Detector(fitted, "cpu").tile is None
+    assert Detector(fitted, "cpu", tile=512).tile == 512
+    assert Detector(checkpoint, "cpu", tile=None).tile is None

@@ -54,7 +54,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "(default: %(default)s)",
     )
     p.add_argument(
-        "--tile", type=natural, default=1024, metavar="PX", help="larger photographs are cut; 0: never (default: %(default)s)"
+        "--tile", type=natural, metavar="PX", help="larger photographs are cut; 0: never (default: 1024; Mask R-CNN: never)"
     )
     p.add_argument(
         "--overlap",
@@ -110,7 +110,7 @@ def _predict(args: argparse.Namespace, arguments: list[str]) -> None:
         grey=args.grey,
         white=args.white,
         scale=args.scale,
-        tile=args.tile or None,
+        tile="auto" if args.tile is None else args.tile or None,
         overlap=args.overlap,
         batch_size=args.batch_size,
         amp=args.amp,

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace, argv: list[str]) -> None:
 
 
 def _tuple(values: list | None) -> tuple | None:
-    return None if values is None else tuple(values)
+    return None if values is None else tuple(dict.fromkeys(values))
 
 
 def _part(text: str) -> float:

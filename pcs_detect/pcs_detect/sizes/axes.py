@@ -76,7 +76,8 @@ def size_label(measure: str, unit: str) -> str:
 
 def named(key: dict[str, Any]) -> str:
     """The name of a group: its values, numbers after the name of their column."""
-    return ", ".join(f"{v:g} h" if k == "time" else f"{k} {v}" if _numeric(v) else str(v) for k, v in key.items())
+    text = ", ".join(f"{v:g} h" if k == "time" else f"{k} {v}" if _numeric(v) else str(v) for k, v in key.items())
+    return text.replace("$", r"\$")  # or what stands between two of them would be set as a formula
 
 
 def headed(key: dict[str, Any]) -> str:

@@ -31,13 +31,22 @@ def read_groups(path: str | Path) -> pd.DataFrame:
 
 def raw_groups(path: str | Path) -> pd.DataFrame:
     """The table as it stands in the file. Raises as ``read_groups``."""
-    table = read_table(path, needs=())
-    if list(table.columns) == [c for c in table.columns if ";" in str(c)]:  # as spreadsheets write it in half of the world
-        try:
-            table = pd.read_csv(path, sep=";", decimal=",", skipinitialspace=True)
-        except ValueError as e:
-            raise DataError(f"{path}: cannot be read as a table separated by semicolons: {e}") from None
-    return table
+    if not _has_semicolons(Path(path)):
+        return read_table(path, needs=()).dropna(how="all").reset_index(drop=True)
+    try:  # as spreadsheets write it in half of the world
+        table = pd.read_csv(path, sep=";", decimal=",", skipinitialspace=True)
+    except ValueError as e:
+        raise DataError(f"{path}: cannot be read as a table separated by semicolons: {e}") from None
+    return table.dropna(how="all").reset_index(drop=True)
+
+
+def _has_semicolons(path: Path) -> bool:
+    """Whether the names of a CSV's columns are separated so."""
+    if path.suffix != ".csv" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.readline()
+    return b";" in head and b"," not in head
 
 
 def column_names(table: pd.DataFrame) -> list[str]:

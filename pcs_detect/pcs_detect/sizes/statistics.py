@@ -216,5 +216,5 @@ def _matched(
 
 def _frame(rows: list[dict], like: pd.DataFrame, by: Sequence[str], names: Sequence[str] | None = None) -> pd.DataFrame:
     """Rows as a table whose columns ``by`` keep the types, and so the order of categories, that they have in ``like``."""
-    table = pd.DataFrame(rows, columns=None if names is None else list(names))
+    table = pd.DataFrame(rows, columns=(list(by) if not rows else None) if names is None else list(names))
     return table.astype({c: like[c].dtype for c in by}) if len(rows) else table
