@@ -6,7 +6,8 @@ Two replicates are rendered at several times (``pcs-render``, scenes as in detec
 frozen with noise (``pcs-augment freeze``). ``pcs-detect predict`` finds the crystals in the clean and in the noisy photographs,
 ``sizes`` and ``report`` work on them as on those of a scientist. Their medians are compared with those of the labels, and the
 Kolmogorov-Smirnov tests asked what they should know: the replicates are of one distribution, the first and the last time are
-not. CHECKPOINT is of a detector that learned from such scenes, detect_noise.py for instance. Scenes that are there are not rendered again.
+not. CHECKPOINT is of a detector that learned from such scenes, detect_noise.py for instance.
+Scenes that are there are not rendered again.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from pcs_render.files import written
 from .errors import DataError, InputError
 
 SUFFIXES = (".csv", ".parquet")
+CSV: dict[str, Any] = {"skipinitialspace": True, "keep_default_na": False, "na_values": ["", "nan"]}  # a mutant may be "null"
 PIXELS = ("x_px", "y_px", "width_px", "height_px", "area_px")
 MICROMETRES = ("width_um", "height_um", "area_um2")
 COLUMNS = ("image", "crystal", *PIXELS, *MICROMETRES, "aspect_ratio", "angle_deg", "score", "at_border")
@@ -71,7 +73,7 @@ def read_table(path: str | Path, needs: Sequence[str] = COLUMNS) -> pd.DataFrame
     path = Path(path)
     _check_suffix(path)
     try:
-        table = pd.read_csv(path, skipinitialspace=True) if path.suffix == ".csv" else pd.read_parquet(path)
+        table = pd.read_csv(path, **CSV) if path.suffix == ".csv" else pd.read_parquet(path)
     except (OSError, ValueError, UnicodeDecodeError) as e:  # pandas' and pyarrow's errors are ValueErrors
         raise DataError(f"{path}: cannot be read as a {path.suffix[1:]} table: {e}") from None
     missing = [c for c in needs if c not in table.columns]

@@ -40,6 +40,9 @@ def test_tables_of_spreadsheets_with_semicolons_and_decimal_commas_are_read(tmp_
     file.write_bytes("\ufeffimage;time;dilution;concentration\na.png;2,5;1:10;3,25\nb.png;3;unverdünnt;\n".encode())
     groups = read_groups(file)
     assert groups["time"].tolist() == [2.5, 3]
+    for text in ("image,variant\na.png,null\nb.png,NA\n", "image;variant\na.png;null\nb.png;NA\n"):
+        file.write_text(text)
+        assert read_groups(file)["variant"].tolist() == ["null", "NA"]
     file.write_text("image;time\na.png;1\nb.png;1,5\n;\n")
     assert read_groups(file)["time"].tolist() == [1, 1.5]
     assert groups["dilution"].tolist() == ["1:10", "unverdünnt"]

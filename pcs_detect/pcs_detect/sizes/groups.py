@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..crystals import read_table
+from ..crystals import CSV, read_table
 from ..errors import DataError, InputError
 
 KEYS = ("replicate", "time", "dilution", "variant")
@@ -34,7 +34,7 @@ def raw_groups(path: str | Path) -> pd.DataFrame:
     if not _has_semicolons(Path(path)):
         return read_table(path, needs=()).dropna(how="all").reset_index(drop=True)
     try:  # as spreadsheets write it in half of the world
-        table = pd.read_csv(path, sep=";", decimal=",", skipinitialspace=True)
+        table = pd.read_csv(path, sep=";", decimal=",", **CSV)
     except ValueError as e:
         raise DataError(f"{path}: cannot be read as a table separated by semicolons: {e}") from None
     return table.dropna(how="all").reset_index(drop=True)
