@@ -19,12 +19,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pcs_render.draw import corners
 from pcs_render.files import locked, made_folder, written
 
 from . import __version__, drawing
 from .crystals import crystal_table, write_table
-from .detections import Detections, write_detections
+from .detections import Detections, write_coco, write_detections
 from .errors import DataError, InputError
 from .photographs import find_photographs, names_of, read_photograph
 from .predict import Detector
@@ -103,31 +102,6 @@ def predict_folder(
             f"{len(failed)} of {len(rows)} photographs could not be read: {some}; images.csv says why, {folder} has the others"
         )
     return table
-
-
-def write_coco(path: Path, images: Sequence[Detections]) -> None:
-    """Write a document that COCO's tools read: ``bbox`` [x, y, w, h] upright around the oriented box, whose corners are the
-    ``segmentation``, its ``area`` and ``score``; one category. Raises OutputError."""
-    annotations: list[dict[str, Any]] = []
-    for image in images:
-        for outline, score, (w, h) in zip(corners(image.boxes), image.scores.tolist(), image.boxes[:, 2:4]):
-            low, high = outline.min(0), outline.max(0)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image.image_id,
-                    "category_id": 1,
-                    "bbox": np.concatenate([low, high - low]).round(3).tolist(),
-                    "segmentation": [outline.flatten().round(3).tolist()],
-                    "area": round(float(w * h), 3),
-                    "iscrowd": 0,
-                    "score": round(score, 6),
-                }
-            )
-    pictures = [{"id": i.image_id, "file_name": i.file_name, "width": i.size[1], "height": i.size[0]} for i in images]
-    document = {"images": pictures, "annotations": annotations, "categories": [{"id": 1, "name": "Crystal"}]}
-    with written(path) as temporary:
-        temporary.write_text(json.dumps(document))
 
 
 def _begin(folder: Path, detector: Detector, um_per_px: float | None, overwrite: bool, command: Sequence[str] | None) -> None:

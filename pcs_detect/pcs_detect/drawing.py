@@ -19,6 +19,7 @@ Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 PREDICTED: Colour = (0, 190, 60)
 LABELLED: Colour = (235, 60, 160)
+ENLARGED = 6.0  # px, of boxes for display (2022 paper, Figs. 3, 4, 7)
 AT_BORDER: Colour = (255, 150, 0)
 
 
@@ -41,7 +42,7 @@ def prediction(image: ArrayLike, predicted: ArrayLike, labelled: ArrayLike = (),
     return draw_boxes(picture, larger, PREDICTED, 2.0)
 
 
-def overlay(image: ArrayLike, boxes: ArrayLike, at_border: ArrayLike = (), enlarged: float = 6.0) -> Picture:
+def overlay(image: ArrayLike, boxes: ArrayLike, at_border: ArrayLike = (), enlarged: float = ENLARGED) -> Picture:
     """(H, W, 3) the photograph with its crystals, boxes as in ``draw_boxes``, ``enlarged`` px wider and higher for display as
     in the paper (2022, Figs. 3, 4, 7); those of which ``at_border`` (N,) is true in another colour."""
     larger = np.asarray(boxes, dtype=np.float64).reshape(-1, 5) + np.array([0, 0, enlarged, enlarged, 0])

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from . import toolbox  # noqa: F401  # isort: skip  # first: it makes mmrotate importable
 
+from mmdet.structures.bbox import get_box_tensor
 from mmdet.structures.mask import PolygonMasks
 from mmengine.structures import InstanceData
 from mmrotate.registry import MODELS
-from mmrotate.structures.bbox import RotatedBoxes
 
 from .boxes import corners
 from .clahe import clahe
@@ -83,7 +83,7 @@ def targets(labels: InstanceData, scale: tuple[float, float], size: tuple[int, i
 
     scale: by which x and y grow on the way.
     """
-    outlines = labels.polygons if "polygons" in labels else list(corners(_tensor(labels.bboxes)))
+    outlines = labels.polygons if "polygons" in labels else list(corners(get_box_tensor(labels.bboxes)))
     height, width = size
     moved = [np.asarray(p.cpu(), dtype=np.float64) * scale for p in outlines]
     bounds = np.array([[*p.min(0), *p.max(0)] for p in moved]).reshape(-1, 4).clip(0, [width, height, width, height])
@@ -93,10 +93,6 @@ def targets(labels: InstanceData, scale: tuple[float, float], size: tuple[int, i
         labels=labels.labels[torch.from_numpy(keep).to(labels.labels.device)],
         masks=PolygonMasks([[moved[i].flatten()] for i in keep], height, width),
     )
-
-
-def _tensor(boxes: RotatedBoxes | Tensor) -> Tensor:
-    return boxes.tensor if isinstance(boxes, RotatedBoxes) else boxes
 
 
 def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:

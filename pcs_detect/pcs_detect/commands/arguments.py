@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import math
 import os
 import signal
 import warnings
@@ -12,7 +13,7 @@ from typing import Any
 
 from pcs_render.cli import natural, positive
 
-__all__ = ["natural", "option", "positive", "prepare", "share"]
+__all__ = ["above_zero", "natural", "option", "positive", "prepare", "share", "up_to_one"]
 
 
 def share(text: str) -> int | float:
@@ -25,6 +26,27 @@ def _part(value: float) -> float:
     if not 0 < value < 1:
         raise ValueError
     return value
+
+
+def above_zero(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return value
+
+
+def up_to_one(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def option(text: str) -> tuple[str, Any]:

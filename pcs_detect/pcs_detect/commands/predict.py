@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
-from .arguments import natural, positive, prepare
+from .arguments import above_zero, natural, positive, prepare, up_to_one
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -25,11 +24,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--config", metavar="CONFIG", help="configuration of a checkpoint that does not hold its own")
     p.add_argument("--out", type=Path, default=Path("crystals"), help="folder to write (default: %(default)s)")
     p.add_argument("--recursive", action="store_true", help="images in folders inside folders too")
-    p.add_argument("--um-per-px", type=_above_zero, metavar="UM", help="scale of the photographs, for sizes in um")
-    p.add_argument("--score", type=_part, default=0.2, help="crystals from this score on (default: %(default)s)")
+    p.add_argument("--um-per-px", type=above_zero, metavar="UM", help="scale of the photographs, for sizes in um")
+    p.add_argument("--score", type=up_to_one, default=0.2, help="crystals from this score on (default: %(default)s)")
     p.add_argument(
         "--iou",
-        type=_part,
+        type=up_to_one,
         default=0.3,
         help="of boxes that overlap by more, the one with the highest score stays (default: %(default)s)",
     )
@@ -42,13 +41,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument(
         "--white",
-        type=_above_zero,
+        type=above_zero,
         metavar="LEVEL",
         help="level that is white, such as 4095 of a 12-bit camera (default: the smallest full scale that holds all pixels)",
     )
     p.add_argument(
         "--scale",
-        type=_above_zero,
+        type=above_zero,
         default=1.0,
         help="size at which the detector sees photographs: with 0.5 they are halved; for crystals larger than in training "
         "(default: %(default)s)",
@@ -71,27 +70,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--overwrite", action="store_true", help="delete results of other settings in --out")
     p.add_argument("--progress", action="store_true", default=None, help="show a bar where stderr is no terminal too")
     p.set_defaults(run=_predict)
-
-
-def _above_zero(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
-    return value
-
-
-def _part(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
 
 
 def _predict(args: argparse.Namespace, arguments: list[str]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
+
+from .arguments import above_zero
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -25,7 +26,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--title", default="", help="of the page")
     p.add_argument(
-        "--megabytes", type=_above_zero, default=25.0, metavar="MB", help="of all pictures, at most (default: %(default)g)"
+        "--megabytes", type=above_zero, default=25.0, metavar="MB", help="of all pictures, at most (default: %(default)g)"
     )
     p.add_argument("--progress", action="store_true", default=None, help="show a bar where stderr is no terminal too")
     p.set_defaults(run=run)
@@ -46,13 +47,3 @@ def run(args: argparse.Namespace, argv: list[str]) -> None:
     for note in notes:
         print(f"note: {note}")
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
-
-
-def _above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
-    return value

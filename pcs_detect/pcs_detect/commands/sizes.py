@@ -6,6 +6,8 @@ import argparse
 import shlex
 from pathlib import Path
 
+from .arguments import up_to_one
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser(
@@ -37,7 +39,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="drop",
         help="leave crystals that touch the image's border out of sizes, or keep them (default: %(default)s)",
     )
-    p.add_argument("--min-score", type=_part, default=0.0, metavar="S", help="leave out crystals of a lower score")
+    p.add_argument("--min-score", type=up_to_one, default=0.0, metavar="S", help="leave out crystals of a lower score")
     p.add_argument(
         "--compare",
         nargs="+",
@@ -61,7 +63,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--growth-hours", nargs=2, type=float, metavar=("FROM", "TO"), help="times for growth rates (default: all)")
     p.add_argument(
-        "--alpha", type=_part, default=0.05, help="level of tests; intervals have confidence 1 - alpha (default: %(default)s)"
+        "--alpha",
+        type=up_to_one,
+        default=0.05,
+        help="level of tests; intervals have confidence 1 - alpha (default: %(default)s)",
     )
     p.add_argument("--concentration-unit", default="", metavar="TEXT", help="for the figure, such as g/L")
     p.set_defaults(run=run)
@@ -95,13 +100,3 @@ def run(args: argparse.Namespace, argv: list[str]) -> None:
 
 def _tuple(values: list | None) -> tuple | None:
     return None if values is None else tuple(dict.fromkeys(values))
-
-
-def _part(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
-    return value

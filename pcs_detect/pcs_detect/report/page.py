@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pcs_render.files import written
 
 from .. import __version__
+from ..drawing import ENLARGED
 from ..errors import DataError, InputError
 from ..sizes import joined
 from ..sizes.groups import images_as_groups
@@ -23,7 +24,7 @@ from ..sizes.statistics import group_statistics
 from . import plots, tables
 from .courses import Figure, Section, courses
 from .folders import Predicted, Sizes, read_predicted, read_sizes
-from .pictures import ENLARGED, Picture, boxes_of, outlines, pictures
+from .pictures import Picture, boxes_of, outlines, pictures
 
 PRINTED = 12  # photographs on paper
 ROWS = 30_000_000  # characters of crystals.csv in a page

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from pcs_render.draw import corners
 
+from ..drawing import ENLARGED
 from ..errors import DataError
 from ..photographs import read_photograph
 from ..sizes.groups import some_of
@@ -23,7 +24,6 @@ from ..sizes.groups import some_of
 SIDE = 4096  # px, the longest side of a picture; more slows browsers down
 LEAST = 40_000  # bytes; with less, crystals are no longer seen in a photograph
 QUALITY = 85  # of WebP
-ENLARGED = 6.0  # px, of boxes for display, as in the overlays of predict and the paper
 
 
 @dataclass(frozen=True)
