@@ -55,10 +55,7 @@ def main() -> None:
     for part in parts:
         part.result()
     rows = [row for a in ARMS for row in read(results(args, a))]
-    with open(args.out / "results.csv", "w", newline="") as f:
-        writer = csv.DictWriter(f, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write(args.out / "results.csv", rows)
     draw(rows, args.out / "curves.png")
     print_table(rows)
     print(f"{(time.monotonic() - began) / 60:.1f} minutes")
@@ -92,6 +89,13 @@ def results(args: argparse.Namespace, arm: str) -> Path:
 def read(path: Path) -> list[dict[str, str]]:
     with open(path, newline="") as f:
         return list(csv.DictReader(f))
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
+    with open(path, "w", newline="") as f:
+        writer = csv.DictWriter(f, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def run_arm(args: argparse.Namespace, arm: str) -> None:
@@ -130,10 +134,7 @@ def run_arm(args: argparse.Namespace, arm: str) -> None:
         for name, path in zip(SETS, (clean_set(args), noisy_set(args))):
             metrics = evaluate(args.config, checkpoint, path, device="cpu")
             rows.append({"arm": arm, "epoch": epoch, "set": name} | {k: f"{v:.4f}" for k, v in metrics.items()})
-    with open(results(args, arm), "w", newline="") as f:
-        writer = csv.DictWriter(f, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write(results(args, arm), rows)
 
 
 def draw(rows: list[dict[str, str]], path: Path) -> None:

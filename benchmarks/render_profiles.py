@@ -8,12 +8,10 @@ threads, divided by two: seconds on two cores, whatever else the machine does.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import hashlib
 import io
 import json
-import platform
 import statistics
 from pathlib import Path
 
@@ -21,6 +19,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from pcs_augment.bench import processor
 from pcs_render.blender import Blender, Renderer, find_blender
 from pcs_render.files import made_folder, written
 from pcs_render.production import Job
@@ -96,15 +95,6 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean((a - b) ** 2))) if (a != b).any() else float("inf")
 
 
-def machine() -> str:
-    """The processor's name where the system tells it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def plot(path: Path, rows: list[dict], target: float) -> None:
     """A row per candidate, in their order: its PSNR, and what it costs."""
     from matplotlib import pyplot as plt
@@ -144,7 +134,7 @@ def main() -> None:
     job = Job.of(Settings(), REFERENCE)
     scenes = [job.scene(image) for image in range(1, args.scenes + 1)]
     pictures = Pictures(args.out / "pictures", blender, args.threads)
-    print(f"Blender {blender.version}, {machine()}, {args.threads} threads; {len(scenes)} scenes")
+    print(f"Blender {blender.version}, {processor()}, {args.threads} threads; {len(scenes)} scenes")
     print(f"with {', '.join(str(len(s.crystals)) for s in scenes)} crystals; reference: hash {REFERENCE.hash}")
     reference = [picture for picture, _, _ in pictures.get(REFERENCE, scenes)]
     rows = []

@@ -119,11 +119,12 @@ def _row(name: str, work: Callable[[int], object], images: Tensor, seconds: floa
 def machine(device: torch.device | str) -> str:
     """One line: what it ran on, with which versions."""
     device = torch.device(device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{_processor()}, {torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor()}, {torch.get_num_threads()} threads"
     return f"{name}; pcs-augment {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name where the system tells it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

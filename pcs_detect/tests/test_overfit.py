@@ -1,7 +1,6 @@
 """A small detector learns four images by heart: the whole way of a batch, from the file to the metric."""
 
 import pytest
-import torch
 
 from pcs_augment.demo import sample_path
 from pcs_detect.train import evaluate, train
@@ -10,15 +9,7 @@ from pcs_detect.train import evaluate, train
 FOUR = {"first": 4, "reduce": 2, "min_area": 64.0}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums then come out the same everywhere; two threads are no faster with so few pixels."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("augment", "steps", "rate", "least"), [(False, 300, 0.001, 0.9), (True, 1200, 0.002, 0.5)], ids=["clean", "noisy"]
 )

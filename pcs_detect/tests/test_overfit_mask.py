@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from pcs_augment.demo import sample_path
 from pcs_detect.predict import Detector
@@ -14,15 +13,7 @@ TWO = {"first": 2, "min_area": 256.0}  # crystals of which 64 px^2 are left in i
 STEPS = 120
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums then come out the same everywhere; two threads are no faster with so few pixels."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("clahe", [None, {"clip_limit": 2.0, "tiles": (8, 8)}], ids=["plain", "clahe"])
 def test_two_images_by_heart(tmp_path, clahe):
     """From random weights, one step an epoch on both, without noise; what it finds then are oriented boxes like any other's."""
