@@ -6,6 +6,8 @@ batch differ per sample: shorter ones are padded with zero weights, which add ex
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -31,6 +33,18 @@ def weights(kernel: NDArray[np.int64], sigma: float | None = None) -> NDArray[np
     w = np.exp(-0.5 * (reach / kernel_sigma(kernel, sigma)[:, None]) ** 2)
     w[reach > (kernel // 2)[:, None]] = 0
     return (w / (2 * w.sum(1, keepdims=True) - w[:, :1])).astype(np.float32)
+
+
+def reach_of(taps: Tensor) -> Tensor:
+    """(A, 1 + r) weights to (A,) distances of the farthest that is not zero."""
+    return (taps[:, 1:] != 0).sum(1)
+
+
+def by_reach(taps: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """The rows of (A, 1 + r) weights on the host that have the same reach, and that reach."""
+    reach = reach_of(taps)
+    for r in reach.unique().tolist():
+        yield torch.nonzero(reach == r).flatten(), r
 
 
 def blur(images: Tensor, taps: Tensor) -> Tensor:

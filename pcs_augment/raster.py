@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .kernels import cpu_kernels
 from .statistics import sqrt
+from .transfer import to_device
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -45,14 +46,6 @@ def bounds(points: Array, corners: Ints, height: int, width: int, margin: float 
     size = np.array([width, height])
     low = np.clip(low, 0, size)
     return np.concatenate((low, np.clip(high, low, size)), 1).astype(np.int64)
-
-
-def to_device(values: NDArray, device: torch.device) -> Tensor:
-    """Host numbers on the device: floats as float32, 64-bit words as int64."""
-    if values.dtype == np.uint64:
-        values = values.astype(np.int64)
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
-    return (tensor.float() if tensor.is_floating_point() else tensor).to(device, non_blocking=True)
 
 
 class Pixels(NamedTuple):
@@ -203,8 +196,7 @@ def row_spans(points: Array, corners: Ints, radius: float, height: int, width: i
     between two crossings. For convex outlines a row's intervals join to one.
     """
     edge, owner = edges(points, corners)
-    low = np.clip(np.ceil(np.minimum(edge[:, 1], edge[:, 3]) - radius - 0.5), 0, height).astype(np.int64)
-    high = np.clip(np.floor(np.maximum(edge[:, 1], edge[:, 3]) + radius - 0.5) + 1, low, height).astype(np.int64)
+    low, high = rows_near(edge, radius, height)
     number, step = repeat_ranges(high - low)
     x0, y0, x1, y1 = (to_device(edge[number, c], device) for c in range(4))
     y = to_device(low[number] + step, device)
@@ -236,6 +228,13 @@ def row_spans(points: Array, corners: Ints, radius: float, height: int, width: i
         empty = torch.zeros(0, dtype=torch.int64, device=device)
         return Spans(empty, empty, empty, empty)
     return Spans(*(torch.cat(column) for column in zip(*parts)))
+
+
+def rows_near(edge: Array, radius: float, height: int) -> tuple[Ints, Ints]:
+    """(V,) first and past-the-last row whose middle comes within ``radius`` px of an edge's ends in y."""
+    low = np.clip(np.ceil(np.minimum(edge[:, 1], edge[:, 3]) - radius - 0.5), 0, height)
+    high = np.clip(np.floor(np.maximum(edge[:, 1], edge[:, 3]) + radius - 0.5) + 1, low, height)
+    return low.astype(np.int64), high.astype(np.int64)
 
 
 def _columns(instance: Tensor, y: Tensor, left: Tensor, right: Tensor, width: int) -> Spans:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import InputError
-from .kernels import cpu_kernels
+from .kernels import cpu_kernels, operator
 
 MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
@@ -135,6 +135,10 @@ def check_seed(seed: object) -> int:
 # --- on the device ------------------------------------------------------------------------------------------------------
 
 
+@operator(
+    "halves(Tensor key, int lane, int count) -> Tensor",
+    fake=lambda key, lane, count: key.new_empty(*key.shape[:-1], count),
+)
 def halves(key: Tensor, lane: int, count: int) -> Tensor:
     """(..., 2) int64 stream keys to (..., count) int64 random integers in [0, 65536), eight to a Philox call."""
     calls = -(-count // 8)
@@ -168,7 +172,8 @@ def _unit_vectors() -> Tensor:
 _tables: dict[tuple[str, torch.device], Tensor] = {}
 
 
-def _table(name: str, device: torch.device) -> Tensor:
+def device_table(name: str, device: torch.device) -> Tensor:
+    """A table of this module on a device: "normal" (65536,) or "unit" (2, 65536)."""
     if (name, device) not in _tables:
         made = {"normal": _normal_quantiles, "unit": _unit_vectors}[name]()
         _tables[name, device] = made.to(device)
@@ -182,15 +187,15 @@ def normals(key: Tensor, count: int) -> Tensor:
     and the same bits on every device and at every batch shape (vectorised and scalar logarithms differ in the last place).
     Mean 0, variance 1 - 2e-6, largest value 4.34.
     """
-    return _table("normal", key.device).take(halves(key, LANE_PIXEL, count))
+    return device_table("normal", key.device).take(halves(key, LANE_PIXEL, count))
 
 
 def normal_table() -> NDArray[np.float32]:
     """The table behind ``normals``, for kernels on the host."""
-    return _table("normal", torch.device("cpu")).numpy()
+    return device_table("normal", torch.device("cpu")).numpy()
 
 
 def unit_vectors(half: Tensor) -> tuple[Tensor, Tensor]:
     """cos and sin of the angle 2 pi half / 65536, float32."""
-    table = _table("unit", half.device)
+    table = device_table("unit", half.device)
     return table[0].take(half), table[1].take(half)

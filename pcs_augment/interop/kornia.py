@@ -34,6 +34,7 @@ from ..errors import InputError
 from ..plan import Plan, Tables
 from ..rng import check_seed, open_streams
 from ..steps import Flip, MinEdge, Rotate90
+from ..steps.geometry import moved
 from ..targets import Instances
 
 Params = dict[str, Tensor]
@@ -274,7 +275,7 @@ class WrappedSymmetry(_Drawn, GeometricAugmentationBase2D):
         out = x.clone()
         for kind in np.unique(kinds[kinds > 0]).tolist():
             rows = torch.from_numpy(np.flatnonzero(kinds == kind)).to(x.device, non_blocking=True)
-            out = out.index_copy(0, rows, self.step._move(x.index_select(0, rows), kind))  # type: ignore[operator]
+            out = out.index_copy(0, rows, moved(x.index_select(0, rows), kind, bool(self.step.flips)))
         return out
 
     def _for_boxes(self, boxes: Boxes, matrix: Tensor | None) -> Tensor | None:

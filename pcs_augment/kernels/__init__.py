@@ -1,13 +1,19 @@
 """Fast twins of the torch functions that a profile names; the torch ones are the definition.
 
 ``cpu``: the same arithmetic in numba, one image at a time in the cache, images shared out over threads. Used on CPU tensors
-when numba is installed (``pip install 'pcs-augment[cpu]'``); ``PCS_AUGMENT_KERNELS=torch`` switches it off. A twin gives the
+when numba is installed (``pip install 'pcs-augment[cpu]'``). ``gpu``: the same in Triton, all images of a batch at once. Used
+on CUDA tensors when Triton is installed, which torch's CUDA wheels for Linux bring along. ``PCS_AUGMENT_KERNELS=torch``
+switches both off; ``triton`` uses the GPU's twins for any tensor, which on a CPU takes Triton's interpreter. A twin gives the
 same bits as the function it replaces, which the tests hold it to.
+
+The functions with twins are operators of torch.library in the namespace ``pcs_augment``; their images are on any device, the
+tables that say what to do are on the host.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterable
@@ -17,24 +23,52 @@ from typing import Any
 
 import torch
 
+_library = torch.library.Library("pcs_augment", "DEF")
+
 
 @functools.cache
-def _load() -> ModuleType | None:
+def _load(name: str) -> ModuleType | None:
     try:
-        from . import cpu
+        return importlib.import_module(f".{name}", __name__)
     except ImportError:
         return None
     except RuntimeError as e:  # numba finds no place for its cache
-        warnings.warn(f"the CPU kernels are off: {e}; set NUMBA_CACHE_DIR to a writable folder", stacklevel=2)
+        warnings.warn(f"the CPU kernels are off: {e}; set NUMBA_CACHE_DIR to a writable folder", stacklevel=3)
         return None
-    return cpu
+
+
+def _asked_for() -> str | None:
+    return os.environ.get("PCS_AUGMENT_KERNELS")
 
 
 def cpu_kernels(device: torch.device) -> ModuleType | None:
     """The numba twins, where they apply."""
-    if device.type != "cpu" or os.environ.get("PCS_AUGMENT_KERNELS") == "torch":
-        return None
-    return _load()
+    return None if device.type != "cpu" or _asked_for() in ("torch", "triton") else _load("cpu")
+
+
+def gpu_kernels(device: torch.device) -> ModuleType | None:
+    """The Triton twins, where they apply."""
+    return _load("gpu") if _asked_for() == "triton" or (device.type == "cuda" and _asked_for() != "torch") else None
+
+
+def operator(schema: str, fake: Callable[..., Any] | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """Make a torch function the operator ``pcs_augment::schema``, with the Triton twin of that name where it applies.
+
+    The first argument says on which device. fake: what comes out, as empty tensors; None for operators that return nothing.
+    """
+    name = schema.partition("(")[0]
+
+    def register(function: Callable[..., Any]) -> Any:
+        def run(*args: Any) -> Any:
+            twins = gpu_kernels(args[0].device)
+            return (function if twins is None else getattr(twins, name))(*args)
+
+        _library.define(schema)
+        _library.impl(name, run, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"pcs_augment::{name}", fake or (lambda *args: None), lib=_library)
+        return getattr(torch.ops.pcs_augment, name).default
+
+    return register
 
 
 @functools.cache

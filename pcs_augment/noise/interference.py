@@ -20,12 +20,13 @@ from torch import Tensor
 
 from ..plan import Table
 from ..rng import MASK
+from ..transfer import to_device
 from .textures import seeded_textures
 
 Array = NDArray[np.float64]
 
 LEVELS = 12  # bits of a phase in the fast path
-_NODES = 512  # where G(d) is evaluated; linear between
+NODES = 512  # where G(d) is evaluated; linear between
 _SMALLEST_SPAN = 1 / 256  # turns across the image; a flatter wave than this along an axis is treated as this flat
 _HARMONICS = 270  # beyond, an alias of amplitude 2 / (pi j) is too weak to matter
 _RESONANCE = 0.002
@@ -37,10 +38,14 @@ def frequencies(textures: Table) -> tuple[Array, Array, Array]:
     return np.cos(angle) / textures["scale"], np.sin(angle) / textures["scale"], textures["second"]
 
 
+def fixed_point(textures: Table) -> list[NDArray[np.int64]]:
+    """The same in units of 2^-32 turns."""
+    return [np.round(v * 2.0**32).astype(np.int64) for v in frequencies(textures)]
+
+
 def phases(textures: Table, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Fixed-point phases (T, H) along y and (T, W) along x, int64 in [0, 2^32); a pixel's phase is their sum modulo 2^32."""
-    fx, fy, phase = (torch.from_numpy(np.round(v * 2.0**32).astype(np.int64)) for v in frequencies(textures))
-    fx, fy, phase = (v.to(device, non_blocking=True)[:, None] for v in (fx, fy, phase))
+    fx, fy, phase = (to_device(v, device)[:, None] for v in fixed_point(textures))
     along = (torch.arange(width, device=device) * fx + phase) & MASK
     return (torch.arange(height, device=device) * fy) & MASK, along
 
@@ -72,12 +77,8 @@ def resonant(textures: Table, height: int, width: int) -> NDArray[np.bool_]:
     return (bound * aliased).sum(1) > _RESONANCE
 
 
-def share_within(textures: Table, height: int, width: int, device: torch.device) -> Tensor:
-    """(T, _NODES + 1) G(d) at d = 0 .. 1/2: the share of the image whose phase lies within d of a whole turn.
-
-    The phase density is the trapezoid whose second derivative is +1, -1, -1, +1 at the phases of the four corners, over the
-    product of the spans; its periodic second antiderivative is a Bernoulli polynomial B_3.
-    """
+def corner_terms(textures: Table, height: int, width: int) -> tuple[Array, Array]:
+    """What ``share_within`` needs of a wave: (T, 4) phases of the image's corners in turns, and (T, 4) factors."""
     fx, fy, phase = frequencies(textures)
     across_x, across_y = np.abs(fx) * width, np.abs(fy) * height
     centre = phase + fx * (width - 1) / 2 + fy * (height - 1) / 2
@@ -86,10 +87,17 @@ def share_within(textures: Table, height: int, width: int, device: torch.device)
     corner = centre[:, None] + np.stack(
         [(sx * across_x + sy * across_y) / 2 for sx, sy in ((-1, -1), (1, -1), (-1, 1), (1, 1))], -1
     )
-    corner_t = torch.from_numpy((corner % 1).astype(np.float32)).to(device, non_blocking=True)[:, :, None]
-    factor = torch.from_numpy((signs / (6 * across_x * across_y)[:, None]).astype(np.float32))
-    factor = factor.to(device, non_blocking=True)[:, :, None]
-    d = torch.arange(_NODES + 1, device=device) * (0.5 / _NODES)
+    return corner % 1, signs / (6 * across_x * across_y)[:, None]
+
+
+def share_within(textures: Table, height: int, width: int, device: torch.device) -> Tensor:
+    """(T, NODES + 1) G(d) at d = 0 .. 1/2: the share of the image whose phase lies within d of a whole turn.
+
+    The phase density is the trapezoid whose second derivative is +1, -1, -1, +1 at the phases of the four corners, over the
+    product of the spans; its periodic second antiderivative is a Bernoulli polynomial B_3.
+    """
+    corner_t, factor = (to_device(v, device)[:, :, None] for v in corner_terms(textures, height, width))
+    d = torch.arange(NODES + 1, device=device) * (0.5 / NODES)
     sides = torch.stack((d - corner_t, d + corner_t))
     x = sides - sides.floor()
     bernoulli = x * ((x - 1.5) * x + 0.5)

@@ -22,8 +22,8 @@ from .interference import LEVELS, distances, phases, resonant, share_within, wav
 from .perlin import LARGEST, Lattices
 
 RANKS = 4096
-_BINS = 8192  # for Perlin values over their whole range; the error this makes is tested
-_SCALING = _BINS / 2 / (LARGEST * 1.0001)
+BINS = 8192  # for Perlin values over their whole range; the error this makes is tested
+SCALING = BINS / 2 / (LARGEST * 1.0001)
 _CHUNK_PX = 2**24  # pixels of textures in flight on a GPU
 
 
@@ -86,32 +86,26 @@ class LayerSums:
     def _ranks(self, first: int, last: int):
         """Chunks of textures as (start, stop, (t, H * W) int32 ranks in 0 .. RANKS)."""
         pixels = self.height * self.width
-        chunk = 1 if self.device.type == "cpu" else max(1, _CHUNK_PX // max(pixels, _BINS))
+        chunk = 1 if self.device.type == "cpu" else max(1, _CHUNK_PX // max(pixels, BINS))
         for a in range(first, last, chunk):
             b = min(a + chunk, last)
             yield a, b, (self._perlin(a, b) if self.kind == "perlin" else self._interference(a, b))
 
     def _perlin(self, a: int, b: int) -> Tensor:
         value = self.lattices.field(a, b).flatten(1)
-        index = value.mul_(_SCALING).add_(_BINS / 2).to(torch.int32)
-        return _look_up(_rank_table(histogram(index, _BINS), value.shape[1]), index)
+        index = value.mul_(SCALING).add_(BINS / 2).to(torch.int32)
+        return _look_up(_rank_table(histogram(index, BINS), value.shape[1]), index)
 
     def _interference(self, a: int, b: int) -> Tensor:
         counted = np.flatnonzero(self.resonant[a:b])
         if len(counted) == b - a:
-            return self._counted(self.rows[a:b], self.columns[a:b])
+            return counted_ranks(self.rows[a:b], self.columns[a:b])
         index = (self.short_rows[a:b, :, None] + self.short_columns[a:b, None, :]).flatten(1)
         out = _look_up(self.wave_tables[a:b], index)
         if len(counted):
             place = torch.from_numpy(counted).to(self.device, non_blocking=True)
-            out.index_copy_(0, place, self._counted(self.rows[a:b][place], self.columns[a:b][place]))
+            out.index_copy_(0, place, counted_ranks(self.rows[a:b][place], self.columns[a:b][place]))
         return out
-
-    @staticmethod
-    def _counted(rows: Tensor, columns: Tensor) -> Tensor:
-        """Waves that the pixel grid shapes: rank the distances themselves, by counting."""
-        rank = equalize(distances(rows, columns).neg_()).flatten(1)
-        return rank.mul_(RANKS).round_().to(torch.int32)
 
     def blend_on_cpu(self, fast: ModuleType, image: NDArray, first: int, last: int, middle: int, c: float, equal: bool) -> None:
         """Add up textures first .. middle - 1 and middle .. last - 1 and blend both layers with one (C, H, W) image."""
@@ -119,14 +113,14 @@ class LayerSums:
         for part, a, b in ((sums[0], first, middle), (sums[1], middle, last)):
             if self.kind == "perlin":
                 for t in range(a, b):
-                    fast.add_perlin(part, np.float32(_SCALING), _BINS, RANKS, *self.lattices.arrays(t))
+                    fast.add_perlin(part, np.float32(SCALING), BINS, RANKS, *self.lattices.arrays(t))
                 continue
             plain = np.flatnonzero(~self.resonant[a:b]) + a
             if len(plain):
                 tables = (self.wave_tables, self.short_rows, self.short_columns)
                 fast.add_waves(part, *(v.numpy()[plain] for v in tables))
             for t in (np.flatnonzero(self.resonant[a:b]) + a).tolist():
-                part += self._counted(self.rows[t : t + 1], self.columns[t : t + 1])[0].numpy()
+                part += counted_ranks(self.rows[t : t + 1], self.columns[t : t + 1])[0].numpy()
         counts = np.array([middle - first, last - middle])
         fast.blend(image, sums, counts, RANKS, equal, np.float32(c))
 
@@ -143,6 +137,12 @@ class LayerSums:
             total[int(layer[t - first])].add_(equalize_8bit(value).flatten())
         total /= torch.from_numpy(counts.astype(np.float32)).to(self.device, non_blocking=True)[:, None]
         return equalize_8bit(total.view(-1, self.height, self.width)).flatten(1) if equalize_layer else total
+
+
+def counted_ranks(rows: Tensor, columns: Tensor) -> Tensor:
+    """Waves that the pixel grid shapes: rank the distances themselves, by counting; (t, H * W) int32."""
+    rank = equalize(distances(rows, columns).neg_()).flatten(1)
+    return rank.mul_(RANKS).round_().to(torch.int32)
 
 
 def _wave_tables(within: Tensor) -> Tensor:

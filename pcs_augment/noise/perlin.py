@@ -8,7 +8,7 @@ device; gradients come from the texture's own random stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,17 +22,34 @@ from .textures import seeded_textures, signed
 LARGEST = 0.5**0.5  # of the absolute value, for unit gradients in two dimensions
 
 
+class Geometry(NamedTuple):
+    """Where the lattices of T textures lie, all (T,) int64 on the host: fixed-point step and shifts, size, first gradient."""
+
+    step: NDArray[np.int64]
+    shift_x: NDArray[np.int64]
+    shift_y: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    calls: NDArray[np.int64]  # of Philox, for eight gradients each
+    start: NDArray[np.int64]
+
+
+def geometry(textures: Table, height: int, width: int) -> Geometry:
+    """The lattices of a list of textures over an image."""
+    step = np.round(2.0**32 / textures["scale"]).astype(np.int64)
+    shift_x, shift_y = ((textures[c] * 2.0**32).astype(np.int64) for c in ("first", "second"))
+    columns = (((width - 1) * step + shift_x) >> 32) + 2
+    rows = (((height - 1) * step + shift_y) >> 32) + 2
+    calls = -(-(columns * rows) // 8)
+    return Geometry(step, shift_x, shift_y, columns, rows, calls, 8 * (np.cumsum(calls) - calls))
+
+
 class Lattices:
     """The gradients of a list of textures, made for all of them at once, and fields evaluated for some of them."""
 
     def __init__(self, textures: Table, height: int, width: int, device: torch.device) -> None:
         self.height, self.width = height, width
-        step = np.round(2.0**32 / textures["scale"]).astype(np.int64)
-        shift_x, shift_y = ((textures[c] * 2.0**32).astype(np.int64) for c in ("first", "second"))
-        self.columns = (((width - 1) * step + shift_x) >> 32) + 2  # (T,) lattice points along x
-        self.rows = (((height - 1) * step + shift_y) >> 32) + 2
-        calls = -(-(self.columns * self.rows) // 8)
-        self.start = 8 * (np.cumsum(calls) - calls)  # (T,) where a texture's gradients begin
+        step, shift_x, shift_y, self.columns, self.rows, calls, self.start = geometry(textures, height, width)
         owner = np.repeat(np.arange(len(step)), calls)
         number = np.arange(len(owner)) - np.repeat(np.cumsum(calls) - calls, calls)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +11,8 @@ from ..errors import InputError
 from ..plan import Tables
 from ..rng import LANE_DISPLACE, Stream, halves
 from ..targets import Instances
-from .update import keys_of, update
+from ..transfer import host_tensors
+from .update import keys_in, keys_of, update
 
 
 class Displace(Step):
@@ -38,7 +38,9 @@ class Displace(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        return update(images, table["sample"], self._roll, np.stack((table["key0"], table["key1"]), -1))
+        sample, keys = host_tensors(table["sample"], keys_in(table))
+        update(images, sample, self._roll, keys)
+        return images
 
     def _roll(self, x: Tensor, key: Tensor) -> Tensor:
         batch, channels, height, width = x.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -12,10 +13,13 @@ from torch import Tensor
 from .. import raster
 from ..base import Step
 from ..checks import Shape, check_level, check_positive
-from ..kernels import cpu_kernels, run_all
-from ..plan import Table, Tables
+from ..kernels import cpu_kernels, operator, run_all
+from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
+from ..transfer import host_tensors, to_device
+
+Ints = NDArray[np.int64]
 
 
 class MinEdge(Step):
@@ -75,41 +79,54 @@ class KeepDetectable(Step):
         if not len(table["sample"]):
             return
         points = np.stack((outlines["x"], outlines["y"]), -1)
-        fast = cpu_kernels(images.device)
-        measure = self._spread_on_cpu if fast is not None else self._spread
-        spread = measure(images, table, points)
-        place = torch.from_numpy(first[table["sample"]] + table["object"]).to(images.device, non_blocking=True)
+        spread = object_spread(images, *host_tensors(table["sample"], points, table["corners"]), self.dilation)
+        place = to_device(first[table["sample"]] + table["object"], images.device)
         keep.index_copy_(0, place, keep.index_select(0, place) & (spread > self.threshold))
 
-    def _spread(self, images: Tensor, table: Table, points: NDArray[np.float64]) -> Tensor:
-        """(N,) int64 grey-value ranges, by row-wise range queries whose number does not depend on the pixels."""
-        height, width = images.shape[2:]
-        spans = raster.row_spans(points, table["corners"], self.dilation, height, width, images.device)
-        sample = torch.from_numpy(table["sample"]).to(images.device, non_blocking=True)[spans.instance]
-        extent = raster.bounds(points, table["corners"], height, width, self.dilation)
-        widest = int((extent[:, 2] - extent[:, 0]).max())
-        spread = torch.full((len(table["sample"]),), -1, dtype=torch.int64, device=images.device)
-        for channel in images.unbind(1):
-            low, high = _row_extremes(channel, sample, spans, widest)
-            lowest = torch.full_like(spread, 255).scatter_reduce_(0, spans.instance, low, "amin")
-            highest = torch.zeros_like(spread).scatter_reduce_(0, spans.instance, high, "amax")
-            spread = torch.maximum(spread, highest - lowest)
-        return spread
 
-    def _spread_on_cpu(self, images: Tensor, table: Table, points: NDArray[np.float64]) -> Tensor:
-        """The same, pixel by pixel."""
-        fast = cpu_kernels(images.device)
-        assert fast is not None
-        corners = table["corners"]
-        first, convex = np.cumsum(corners) - corners, raster.is_convex(points, corners)
-        spread = np.empty(len(corners), np.int64)
+@operator(
+    "object_spread(Tensor images, Tensor sample, Tensor points, Tensor corners, float radius) -> Tensor",
+    fake=lambda images, sample, points, corners, radius: images.new_empty(len(sample), dtype=torch.int64),
+)
+def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tensor, radius: float) -> Tensor:
+    """(N,) int64 ranges of the 8-bit grey values within ``radius`` px of outlines, the widest of all channels; -1 for none.
 
-        def part(rows: NDArray[np.int64]) -> None:
-            mine = (table["sample"][rows], points, first[rows], corners[rows], convex[rows])
-            fast.object_spread(images.numpy(), *mine, self.dilation, spread[rows[0] : rows[-1] + 1])
+    sample (N,): their images; corners (N,): how many of the points (V, 2) belong to each.
+    """
+    fast = cpu_kernels(images.device)
+    lists = (sample.numpy(), points.numpy(), corners.numpy())
+    return _spread(images, *lists, radius) if fast is None else _spread_on_cpu(fast, images, *lists, radius)
 
-        run_all(part, (r for r in np.array_split(np.arange(len(corners)), 4 * torch.get_num_threads()) if len(r)))
-        return torch.from_numpy(spread)
+
+def _spread(images: Tensor, sample: Ints, points: NDArray[np.float64], corners: Ints, radius: float) -> Tensor:
+    """By row-wise range queries, whose number does not depend on the pixels."""
+    height, width = images.shape[2:]
+    spans = raster.row_spans(points, corners, radius, height, width, images.device)
+    owner = to_device(sample, images.device)[spans.instance]
+    extent = raster.bounds(points, corners, height, width, radius)
+    widest = int((extent[:, 2] - extent[:, 0]).max())
+    spread = torch.full((len(sample),), -1, dtype=torch.int64, device=images.device)
+    for channel in images.unbind(1):
+        low, high = _row_extremes(channel, owner, spans, widest)
+        lowest = torch.full_like(spread, 255).scatter_reduce_(0, spans.instance, low, "amin")
+        highest = torch.zeros_like(spread).scatter_reduce_(0, spans.instance, high, "amax")
+        spread = torch.maximum(spread, highest - lowest)
+    return spread
+
+
+def _spread_on_cpu(
+    fast: ModuleType, images: Tensor, sample: Ints, points: NDArray[np.float64], corners: Ints, radius: float
+) -> Tensor:
+    """Pixel by pixel."""
+    first, convex = np.cumsum(corners) - corners, raster.is_convex(points, corners)
+    spread = np.empty(len(corners), np.int64)
+
+    def part(rows: Ints) -> None:
+        mine = (sample[rows], points, first[rows], corners[rows], convex[rows])
+        fast.object_spread(images.numpy(), *mine, radius, spread[rows[0] : rows[-1] + 1])
+
+    run_all(part, (r for r in np.array_split(np.arange(len(corners)), 4 * torch.get_num_threads()) if len(r)))
+    return torch.from_numpy(spread)
 
 
 def _row_extremes(images: Tensor, sample: Tensor, spans: raster.Spans, widest: int) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,11 @@ from torch import Tensor
 from .. import boxes as bx
 from ..base import Step
 from ..checks import Shape
+from ..kernels import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
-from .update import update
+from ..transfer import host_tensors, to_device
 
 
 class _Symmetry(Step):
@@ -21,6 +22,7 @@ class _Symmetry(Step):
 
     words = 2
     _matrices: staticmethod
+    flips: bool
 
     def _kinds(self, shape: Shape) -> NDArray[np.int64]:
         raise NotImplementedError
@@ -37,18 +39,37 @@ class _Symmetry(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        for kind in (1, 2, 3):
-            images = update(images, table["sample"][table["kind"] == kind], lambda x, k=kind: self._move(x, k))
-        return images
+        kind = np.zeros(len(images), np.int64)
+        kind[table["sample"]] = table["kind"]
+        return symmetry(images, *host_tensors(kind), self.flips) if kind.any() else images
 
-    def _move(self, x: Tensor, kind: int) -> Tensor:
-        raise NotImplementedError
+
+@operator("symmetry(Tensor images, Tensor kind, bool flip) -> Tensor", fake=lambda images, kind, flip: torch.empty_like(images))
+def symmetry(images: Tensor, kind: Tensor, flip: bool) -> Tensor:
+    """kind (B,): quarter turns counter-clockwise, or with ``flip`` 0 nothing, 1 horizontally, 2 vertically."""
+    out = torch.empty_like(images)
+    if images.device.type == "cpu":
+        for image, new, k in zip(images, out, kind.tolist()):
+            new.copy_(moved(image[None], k, flip)[0])
+        return out
+    for k in kind.unique().tolist():
+        rows = to_device(np.flatnonzero(kind.numpy() == k), images.device)
+        out.index_copy_(0, rows, moved(images.index_select(0, rows), k, flip))
+    return out
+
+
+def moved(x: Tensor, kind: int, flip: bool) -> Tensor:
+    """(..., C, H, W) pixels under one symmetry."""
+    if kind == 0:
+        return x
+    return (x.flip(3) if kind == 1 else x.flip(2)) if flip else torch.rot90(x, kind, (2, 3))
 
 
 class Rotate90(_Symmetry):
     """Rotate counter-clockwise by 0, 90, 180 or 270 degrees; images that are not square by 0 or 180 only."""
 
     _matrices = staticmethod(bx.quarter_turns)
+    flips = False
 
     def __init__(self, p: float = 1.0, seed: int = 0) -> None:
         super().__init__(p, seed)
@@ -56,20 +77,15 @@ class Rotate90(_Symmetry):
     def _kinds(self, shape: Shape) -> NDArray[np.int64]:
         return np.arange(4) if shape[2] == shape[3] else np.array([0, 2])
 
-    def _move(self, x: Tensor, kind: int) -> Tensor:
-        return torch.rot90(x, kind, (2, 3))
-
 
 class Flip(_Symmetry):
     """Flip not at all, horizontally or vertically, with equal chances."""
 
     _matrices = staticmethod(bx.flips)
+    flips = True
 
     def __init__(self, p: float = 1.0, seed: int = 0) -> None:
         super().__init__(p, seed)
 
     def _kinds(self, shape: Shape) -> NDArray[np.int64]:
         return np.arange(3)
-
-    def _move(self, x: Tensor, kind: int) -> Tensor:
-        return x.flip(3 if kind == 1 else 2)

@@ -14,15 +14,15 @@ from torch import Tensor
 from .. import gaussian, raster
 from ..base import Step
 from ..checks import Shape, check_chance, check_integers, check_kernels
-from ..kernels import cpu_kernels, run_all
+from ..kernels import cpu_kernels, operator, run_all
 from ..plan import Table, Tables
-from ..raster import to_device
 from ..rng import LANE_OBJECT, LANE_PAINT, Stream, scale_integer
 from ..targets import Instances
+from ..transfer import host_tensors, to_device
 
 FILL, FILL_TWICE, OUTLINE = range(3)
 _CANDIDATES = 2**22
-_BORDER = 0.5  # px; a fill covers the pixels its border passes through, so crystals thinner than a pixel show
+BORDER = 0.5  # px; a fill covers the pixels its border passes through, so crystals thinner than a pixel show
 
 
 class Highlight(Step):
@@ -105,32 +105,58 @@ class Highlight(Step):
         used = np.isin(table["sample"], objects["sample"])
         if not used.any():
             return images
-        samples, taps = table["sample"][used], gaussian.weights(table["kernel"], self.sigma)[used]
-        points = np.stack((outlines["x"], outlines["y"]), -1)
-        fast = cpu_kernels(images.device)
-        groups = [samples[i : i + 1] for i in range(len(samples))]
-        if fast is None:
-            groups = _by_area(samples, objects, points, images)
-
-        def some(group: NDArray[np.int64]) -> None:
-            a = int(np.searchsorted(samples, group[0]))
-            rows, corners = (_rows(t["sample"], group) for t in (objects, outlines))
-            mine = {k: v[rows] for k, v in objects.items()}
-            slot = np.searchsorted(group, mine["sample"])
-            if fast is not None:
-                _paint_on_cpu(fast, images[group[0]].numpy(), mine, points[corners], taps[a])
-                return
-            offsets = _paint(mine, points[corners], slot, len(group), images)
-            index = to_device(group, images.device)
-            offsets = gaussian.blur(offsets, to_device(taps[a : a + len(group)], images.device))
-            images.index_copy_(0, index, images.index_select(0, index).add_(offsets).clamp_(0, 1))
-
-        if fast is not None:
-            run_all(some, groups)
-        else:
-            for group in groups:
-                some(group)
+        columns = (
+            table["sample"][used],
+            gaussian.weights(table["kernel"], self.sigma)[used],
+            objects["sample"],
+            objects["corners"],
+            objects["kind"],
+            np.stack((objects["offset"], objects["other"]), -1),
+            np.stack((objects["dx"], objects["dy"]), -1),
+            objects["width"],
+            np.stack((outlines["x"], outlines["y"]), -1),
+        )
+        paint_objects(images, *host_tensors(*columns))
         return images
+
+
+@operator(
+    "paint_objects(Tensor(a!) images, Tensor sample, Tensor taps, Tensor owner, Tensor corners, Tensor kind, Tensor offset, "
+    "Tensor shift, Tensor width, Tensor points) -> ()"
+)
+def paint_objects(images: Tensor, sample: Tensor, taps: Tensor, *columns: Tensor) -> None:
+    """Paint objects on images ``sample`` (A,), blurred with taps (A, 1 + r).
+
+    owner (N,): an object's image, one of ``sample``, ascending; corners (N,): how many of the points (V, 2) are its; offset,
+    shift (N, 2): of first and second coat, and where the copy lies.
+    """
+    samples, weights = sample.numpy(), taps.numpy()
+    *described, points = (c.numpy() for c in columns)
+    objects = dict(zip(("sample", "corners", "kind", "offset", "shift", "width"), described))
+    fast = cpu_kernels(images.device)
+    groups = [samples[i : i + 1] for i in range(len(samples))]
+    if fast is None:
+        groups = _by_area(samples, objects, points, images)
+    corner_owner = np.repeat(objects["sample"], objects["corners"])
+
+    def some(group: NDArray[np.int64]) -> None:
+        a = int(np.searchsorted(samples, group[0]))
+        rows, corners = (_rows(owner, group) for owner in (objects["sample"], corner_owner))
+        mine = {k: v[rows] for k, v in objects.items()}
+        slot = np.searchsorted(group, mine["sample"])
+        if fast is not None:
+            _paint_on_cpu(fast, images[group[0]].numpy(), mine, points[corners], weights[a])
+            return
+        offsets = _paint(mine, points[corners], slot, len(group), images)
+        index = to_device(group, images.device)
+        offsets = gaussian.blur(offsets, to_device(weights[a : a + len(group)], images.device))
+        images.index_copy_(0, index, images.index_select(0, index).add_(offsets).clamp_(0, 1))
+
+    if fast is not None:
+        run_all(some, groups)
+    else:
+        for group in groups:
+            some(group)
 
 
 def _by_area(
@@ -164,7 +190,7 @@ def _coats(objects: Table, points: NDArray[np.float64], height: int, width: int,
     """Borders of filled objects and outlines of others, then fills, then second fills."""
     kind, corners = objects["kind"], objects["corners"]
     filled = kind != OUTLINE
-    for which, reach in ((filled, np.full(len(kind), _BORDER)), (~filled, objects["width"] / 2)):
+    for which, reach in ((filled, np.full(len(kind), BORDER)), (~filled, objects["width"] / 2)):
         if which.any():
             edge, of = raster.edges(points[np.repeat(which, corners)], corners[which])
             owner = np.flatnonzero(which)[of]
@@ -172,14 +198,14 @@ def _coats(objects: Table, points: NDArray[np.float64], height: int, width: int,
             yield _Coat(owner, segment, x, y, valid, False)
     for which, second in ((filled, False), (kind == FILL_TWICE, True)):
         if which.any():
-            shift = np.stack((objects["dx"][which], objects["dy"][which]), -1) if second else None
+            shift = objects["shift"][which] if second else None
             at, flag = raster.filled(points[np.repeat(which, corners)], corners[which], shift, height, width, device)
             yield _Coat(np.flatnonzero(which), at.instance, at.x, at.y, flag, second)
 
 
 def _offsets(objects: Table) -> NDArray[np.float64]:
     """What a painted number stands for: 0 nothing, 2 n + 1 the first coat of object n, 2 n + 2 its second."""
-    return np.concatenate(([0.0], np.stack((objects["offset"], objects["other"]), -1).reshape(-1)))
+    return np.concatenate(([0.0], objects["offset"].reshape(-1)))
 
 
 def _paint(objects: Table, points: NDArray[np.float64], slot: NDArray[np.int64], images: int, like: Tensor) -> Tensor:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import torch
 from torch import Tensor
 
 from .. import statistics
 from ..base import Step
 from ..checks import Shape, check_integers, check_interval, check_positive
-from ..kernels import cpu_kernels, run_all
+from ..kernels import cpu_kernels, operator, run_all
 from ..noise.blend import blend_with
 from ..noise.layer import LayerSums, chosen_equalize
 from ..noise.textures import SMALLEST_SCALE, draw_textures
-from ..plan import Tables
+from ..plan import Table, Tables
 from ..raster import repeat_ranges
 from ..rng import Stream
 from ..targets import Instances
-from .update import keys_of, per_image
+from ..transfer import host_tensors, to_device
+from .update import keys_in, keys_of, per_image
 
+GPU_CHUNK_PX = 2**26  # pixels of layers in flight at once
 _WORDS_PER_TEXTURE = 4
+_COLUMNS = ("sample", "layer", "item", "scale", "first", "second")
 
 
 class _NoiseLayer(Step):
@@ -31,7 +35,6 @@ class _NoiseLayer(Step):
     """
 
     kind = ""
-    _GPU_CHUNK_PX = 2**26  # pixels of layers in flight at once
 
     def __init__(
         self,
@@ -71,38 +74,64 @@ class _NoiseLayer(Step):
         table = tables["textures"]
         if not len(table["sample"]):
             return images
-        height, width = images.shape[2:]
-        sums = LayerSums(self.kind, table, height, width, images.device, self.bins)
-        samples, first = np.unique(table["sample"], return_index=True)
-        ends = np.append(first, len(table["sample"]))
-        fast = None if self.bins else cpu_kernels(images.device)
-        if fast is not None:
-            pixels, start = images.numpy(), ends[:-1]
-            middle = start + np.add.reduceat(table["layer"] == 0, start)
-
-            def one(j: int) -> None:
-                sums.blend_on_cpu(fast, pixels[samples[j]], ends[j], ends[j + 1], middle[j], self.c, self.equalize_layer)
-
-            run_all(one, range(len(samples)))
-            return images
-        at_once = 1 if images.device.type == "cpu" else max(1, self._GPU_CHUNK_PX // (2 * height * width))
-        for a in range(0, len(samples), at_once):
-            b = min(a + at_once, len(samples))
-            rows = slice(ends[a], ends[b])
-            layer = 2 * np.searchsorted(samples[a:b], table["sample"][rows]) + table["layer"][rows]
-            both = sums.layers(int(ends[a]), int(ends[b]), layer, self.equalize_layer)
-            both = both.view(b - a, 2, 1, height, width)
-            if at_once == 1:
-                image = images[samples[a] : samples[a] + 1]
-                image.copy_(self._blend(image, both))
-            else:
-                index = torch.from_numpy(samples[a:b]).to(images.device, non_blocking=True)
-                images.index_copy_(0, index, self._blend(images.index_select(0, index), both))
+        if self.bins:
+            _add_layers(images, table, self.kind, self.c, self.equalize_layer, self.bins)
+        else:
+            columns = host_tensors(*(table[c] for c in _COLUMNS), keys_in(table))
+            add_layers(images, *columns, self.kind, self.c, self.equalize_layer)
         return images
 
-    def _blend(self, images: Tensor, both: Tensor) -> Tensor:
-        strength = per_image(statistics.deviation(images)) * self.c
-        return blend_with(images, both[:, 0], both[:, 1], strength)
+
+@operator(
+    "add_layers(Tensor(a!) images, Tensor sample, Tensor layer, Tensor item, Tensor scale, Tensor first, Tensor second, "
+    "Tensor keys, str kind, float c, bool equalize_layer) -> ()"
+)
+def add_layers(images: Tensor, *arguments: Any) -> None:
+    """Blend images with the layers that textures make; a row per texture, ascending in (sample, layer)."""
+    *columns, kind, c, equalize_layer = arguments
+    _add_layers(images, textures_of(*columns), kind, c, equalize_layer, None)
+
+
+def textures_of(*columns: Tensor) -> Table:
+    """The plan's table of textures from the operator's columns."""
+    values = [v.numpy() for v in columns]
+    keys = values[-1].astype(np.uint64)
+    return dict(zip(_COLUMNS, values)) | {"key0": keys[:, 0], "key1": keys[:, 1]}
+
+
+def _add_layers(images: Tensor, table: Table, kind: str, c: float, equalize_layer: bool, bins: int | None) -> None:
+    height, width = images.shape[2:]
+    sums = LayerSums(kind, table, height, width, images.device, bins)
+    samples, first = np.unique(table["sample"], return_index=True)
+    ends = np.append(first, len(table["sample"]))
+    fast = None if bins else cpu_kernels(images.device)
+    if fast is not None:
+        pixels, start = images.numpy(), ends[:-1]
+        middle = start + np.add.reduceat(table["layer"] == 0, start)
+
+        def one(j: int) -> None:
+            sums.blend_on_cpu(fast, pixels[samples[j]], ends[j], ends[j + 1], middle[j], c, equalize_layer)
+
+        run_all(one, range(len(samples)))
+        return
+    at_once = 1 if images.device.type == "cpu" else max(1, GPU_CHUNK_PX // (2 * height * width))
+    for a in range(0, len(samples), at_once):
+        b = min(a + at_once, len(samples))
+        rows = slice(ends[a], ends[b])
+        layer = 2 * np.searchsorted(samples[a:b], table["sample"][rows]) + table["layer"][rows]
+        both = sums.layers(int(ends[a]), int(ends[b]), layer, equalize_layer)
+        both = both.view(b - a, 2, 1, height, width)
+        if at_once == 1:
+            image = images[samples[a] : samples[a] + 1]
+            image.copy_(_blend(image, both, c))
+        else:
+            index = to_device(samples[a:b], images.device)
+            images.index_copy_(0, index, _blend(images.index_select(0, index), both, c))
+
+
+def _blend(images: Tensor, both: Tensor, c: float) -> Tensor:
+    strength = per_image(statistics.deviation(images)) * c
+    return blend_with(images, both[:, 0], both[:, 1], strength)
 
 
 class InterferenceLayer(_NoiseLayer):

@@ -11,12 +11,14 @@ from torch import Tensor
 from .. import gaussian
 from ..base import Step
 from ..checks import Shape, check_chance, check_integers, check_interval, check_kernels
+from ..kernels import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
+from ..transfer import host_tensors
 from .update import update
 
-_CORNER_COLUMNS = ("round", "x", "y", "radius", "left", "top", "right", "bottom")
+_SHAPE_COLUMNS = ("round", "x", "y", "radius", "left", "top", "right", "bottom")
 
 
 class Overlay(Step):
@@ -74,17 +76,22 @@ class Overlay(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        for kernel in np.unique(table["kernel"]):
-            mine = table["kernel"] == kernel
-            taps = gaussian.weights(table["kernel"][mine], self.sigma)
-            columns = (table[c][mine].astype(np.float64) for c in _CORNER_COLUMNS)
-            images = update(images, table["sample"][mine], mask, taps, *columns, twin="mask")
+        if len(table["sample"]):
+            shapes = np.stack([table[c].astype(np.float64) for c in _SHAPE_COLUMNS], -1)
+            mask(images, *host_tensors(table["sample"], gaussian.weights(table["kernel"], self.sigma), shapes))
         return images
 
 
-def mask(images: Tensor, taps: Tensor, *columns: Tensor) -> Tensor:
+@operator("mask(Tensor(a!) images, Tensor sample, Tensor taps, Tensor shapes) -> ()")
+def mask(images: Tensor, sample: Tensor, taps: Tensor, shapes: Tensor) -> None:
+    """shapes: (A, 8), the columns of _SHAPE_COLUMNS; taps as for a blur."""
+    for mine, reach in gaussian.by_reach(taps):
+        update(images, sample[mine], _masked, taps[mine, : 1 + reach], *shapes[mine].unbind(1), twin="mask")
+
+
+def _masked(images: Tensor, taps: Tensor, *shape: Tensor) -> Tensor:
     height, width = images.shape[2:]
-    circle, x, y, radius, left, top, right, bottom = (c.view(-1, 1, 1, 1) for c in columns)
+    circle, x, y, radius, left, top, right, bottom = (c.view(-1, 1, 1, 1) for c in shape)
     px = torch.arange(width, device=images.device).view(1, 1, 1, -1) + 0.5
     py = torch.arange(height, device=images.device).view(1, 1, -1, 1) + 0.5
     disc = (px - x).square() + (py - y).square() <= radius.square()

@@ -7,10 +7,12 @@ from torch import Tensor
 
 from ..base import Step
 from ..checks import Shape, check_interval
+from ..kernels import operator
 from ..plan import Tables
 from ..rng import LANE_PIXEL, Stream, halves, normal_table, normals
 from ..targets import Instances
-from .update import keys_of, per_image, update
+from ..transfer import host_tensors
+from .update import keys_in, keys_of, per_image, update
 
 
 class GaussianNoise(Step):
@@ -29,13 +31,18 @@ class GaussianNoise(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        key = np.stack((table["key0"], table["key1"]), -1)
-        return update(images, table["sample"], add_noise, table["sigma"], key, twin="add_noise", constants=(normal_table(),))
+        add_noise(images, *host_tensors(table["sample"], table["sigma"], keys_in(table)))
+        return images
 
 
-def add_noise(x: Tensor, sigma: Tensor, key: Tensor) -> Tensor:
-    noise = normals(key, x[0].numel()).view_as(x)
+def _noisy(x: Tensor, sigma: Tensor, keys: Tensor) -> Tensor:
+    noise = normals(keys, x[0].numel()).view_as(x)
     return x.add_(noise.mul_(per_image(sigma))).clamp_(0, 1)
+
+
+@operator("add_noise(Tensor(a!) images, Tensor sample, Tensor sigma, Tensor keys) -> ()")
+def add_noise(images: Tensor, sample: Tensor, sigma: Tensor, keys: Tensor) -> None:
+    update(images, sample, _noisy, sigma, keys, twin="add_noise", constants=(normal_table(),))
 
 
 class ImpulseNoise(Step):
@@ -61,13 +68,19 @@ class ImpulseNoise(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        key = np.stack((table["key0"], table["key1"]), -1)
         white = np.round(table["white"] * 65536).astype(np.int64)
         black = 65536 - np.round(table["black"] * 65536).astype(np.int64)
-        return update(images, table["sample"], add_impulses, white, black, key, twin="add_impulses")
+        add_impulses(images, *host_tensors(table["sample"], white, black, keys_in(table)))
+        return images
 
 
-def add_impulses(x: Tensor, white: Tensor, black: Tensor, key: Tensor) -> Tensor:
-    draw = halves(key, LANE_PIXEL, x.shape[2] * x.shape[3]).view(-1, 1, *x.shape[2:])
+def _speckled(x: Tensor, white: Tensor, black: Tensor, keys: Tensor) -> Tensor:
+    draw = halves(keys, LANE_PIXEL, x.shape[2] * x.shape[3]).view(-1, 1, *x.shape[2:])
     x.masked_fill_(draw < per_image(white), 1)
     return x.masked_fill_(draw >= per_image(black), 0)
+
+
+@operator("add_impulses(Tensor(a!) images, Tensor sample, Tensor white, Tensor black, Tensor keys) -> ()")
+def add_impulses(images: Tensor, sample: Tensor, white: Tensor, black: Tensor, keys: Tensor) -> None:
+    """white: halves below become 1; black: halves from there on become 0."""
+    update(images, sample, _speckled, white, black, keys, twin="add_impulses")

@@ -10,9 +10,11 @@ from torch import Tensor
 from .. import gaussian
 from ..base import Step
 from ..checks import Shape, check_kernels
+from ..kernels import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
+from ..transfer import host_tensors
 from .update import update
 
 
@@ -38,13 +40,13 @@ class Blur(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        return blurred(images, table["sample"], table["kernel"], self.sigma)
+        if len(table["sample"]):
+            blur(images, *host_tensors(table["sample"], gaussian.weights(table["kernel"], self.sigma)))
+        return images
 
 
-def blurred(images: Tensor, sample: np.ndarray, kernel: np.ndarray, sigma: float | None) -> Tensor:
-    """Blur some samples of a batch, each with its own kernel size; shorter kernels first, so no zero weights are summed."""
-    for k in np.unique(kernel):
-        mine = kernel == k
-        taps = gaussian.weights(kernel[mine], sigma)
-        images = update(images, sample[mine], gaussian.blur, taps, twin="blur")
-    return images
+@operator("blur(Tensor(a!) images, Tensor sample, Tensor taps) -> ()")
+def blur(images: Tensor, sample: Tensor, taps: Tensor) -> None:
+    """taps: (A, 1 + r), zero beyond an image's own reach; images of equal reach together, so that no zeros are summed."""
+    for mine, reach in gaussian.by_reach(taps):
+        update(images, sample[mine], gaussian.blur, taps[mine, : 1 + reach], twin="blur")

@@ -13,11 +13,12 @@ from .. import raster
 from ..base import Step
 from ..checks import Shape, check_integers, check_interval
 from ..errors import InputError
-from ..kernels import cpu_kernels, run_all
+from ..kernels import cpu_kernels, operator, run_all
 from ..plan import Table, Tables
-from ..raster import repeat_ranges, to_device
+from ..raster import repeat_ranges
 from ..rng import Stream, scale_integer, scale_uniform
 from ..targets import Instances
+from ..transfer import host_tensors, to_device
 
 SAMPLES = 100
 _WORDS_PER_CURVE = 8
@@ -67,28 +68,38 @@ class Splines(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["curves"]
-        samples, first = np.unique(table["sample"], return_index=True)
-        fast = cpu_kernels(images.device)
-        if fast is not None:
-            ends = np.append(first, len(table["sample"]))
-
-            def one(j: int) -> None:
-                mine = {k: v[ends[j] : ends[j + 1]] for k, v in table.items()}
-                segment, x, y, distance, _, thickness = _strokes(mine, images)
-                hits = (v.numpy() for v in (segment, x, y, distance))
-                offset = mine["offset"].astype(np.float32)
-                fast.add_curves(images[samples[j]].numpy(), *hits, thickness.astype(np.float32), offset, SAMPLES - 1)
-
-            run_all(one, range(len(samples)))
-            return images
-        at_once = max(1, _CHUNK_PX // (self.curves[1] * images.shape[2] * images.shape[3]))
-        for a in range(0, len(samples), at_once):
-            group = samples[a : a + at_once]
-            mine = {k: v[np.isin(table["sample"], group)] for k, v in table.items()}
-            offsets = _paint(mine, np.searchsorted(group, mine["sample"]), len(group), images)
-            index = to_device(group, images.device)
-            images.index_copy_(0, index, images.index_select(0, index).add_(offsets).clamp_(0, 1))
+        if len(table["sample"]):
+            points = curve_points(table, *images.shape[2:])
+            draw_curves(images, *host_tensors(table["sample"], points, table["width"], table["offset"]))
         return images
+
+
+@operator("draw_curves(Tensor(a!) images, Tensor sample, Tensor points, Tensor width, Tensor offset) -> ()")
+def draw_curves(images: Tensor, sample: Tensor, points: Tensor, width: Tensor, offset: Tensor) -> None:
+    """Draw n polylines (n, k, 2) on their images ``sample`` (n,), ascending, later ones on top."""
+    table = {"sample": sample.numpy(), "points": points.numpy(), "width": width.numpy(), "offset": offset.numpy()}
+    samples, first, counts = np.unique(table["sample"], return_index=True, return_counts=True)
+    ends = np.append(first, len(table["sample"]))
+    fast = cpu_kernels(images.device)
+    if fast is not None:
+
+        def one(j: int) -> None:
+            mine = {k: v[ends[j] : ends[j + 1]] for k, v in table.items()}
+            segment, x, y, distance, _, thickness = _strokes(mine, images)
+            hits = (v.numpy() for v in (segment, x, y, distance))
+            per_curve = mine["points"].shape[1] - 1
+            offsets = mine["offset"].astype(np.float32)
+            fast.add_curves(images[samples[j]].numpy(), *hits, thickness.astype(np.float32), offsets, per_curve)
+
+        run_all(one, range(len(samples)))
+        return
+    at_once = max(1, _CHUNK_PX // (int(counts.max()) * images.shape[2] * images.shape[3]))
+    for a in range(0, len(samples), at_once):
+        group = samples[a : a + at_once]
+        mine = {k: v[ends[a] : ends[a + len(group)]] for k, v in table.items()}
+        offsets = _paint(mine, np.searchsorted(group, mine["sample"]), len(group), images)
+        index = to_device(group, images.device)
+        images.index_copy_(0, index, images.index_select(0, index).add_(offsets).clamp_(0, 1))
 
 
 def curve_points(curves: Table, height: int, width: int) -> NDArray[np.float64]:
@@ -108,12 +119,16 @@ def curve_points(curves: Table, height: int, width: int) -> NDArray[np.float64]:
     return np.stack((c * x - s * y + width / 2, s * x + c * y + height / 2), -1)
 
 
+def segments_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, k, 2) polylines to (n (k - 1), 4) segments."""
+    return np.concatenate((points[:, :-1], points[:, 1:]), -1).reshape(-1, 4)
+
+
 def _strokes(curves: Table, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, NDArray[np.float64]]:
-    """The pixels near the curves (see raster.strokes), 99 segments a curve, and each segment's thickness."""
+    """The pixels near the curves (see raster.strokes), segment after segment, and each segment's thickness."""
     height, width = like.shape[2:]
-    points = curve_points(curves, height, width)
-    segments = np.concatenate((points[:, :-1], points[:, 1:]), -1).reshape(-1, 4)
-    thickness = np.repeat(curves["width"], SAMPLES - 1)
+    segments = segments_of(curves["points"])
+    thickness = np.repeat(curves["width"], curves["points"].shape[1] - 1)
     return *raster.strokes(segments, thickness / 2 + 0.5, height, width, like.device), thickness
 
 
@@ -124,7 +139,7 @@ def _paint(curves: Table, slot: NDArray[np.int64], images: int, like: Tensor) ->
     wide = to_device(thickness, device)[segment]
     # a pixel's coverage by a line of width w at distance d; a line thinner than a pixel never covers it whole
     cover = torch.minimum((wide / 2 + 0.5 - distance).clamp_(min=0), wide.clamp(max=1)) * valid
-    place = segment // (SAMPLES - 1) * (height * width) + y * width + x
+    place = segment // (curves["points"].shape[1] - 1) * (height * width) + y * width + x
     covers = torch.zeros(len(slot) * height * width, device=device)
     covers.scatter_reduce_(0, place.flatten(), cover.flatten(), "amax")
     covers = covers.view(len(slot), 1, height, width)

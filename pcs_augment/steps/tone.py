@@ -7,9 +7,11 @@ from torch import Tensor
 from .. import statistics
 from ..base import Step
 from ..checks import Shape, check_interval, check_positive
+from ..kernels import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
+from ..transfer import host_tensors
 from .update import per_image, update
 
 
@@ -18,7 +20,6 @@ class _Tone(Step):
 
     words = 2
     _formula: staticmethod
-    _twin: str
 
     def __init__(self, p: float, base: float, exponent: tuple[float, float], seed: int) -> None:
         super().__init__(p, seed)
@@ -31,23 +32,33 @@ class _Tone(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        return update(images, table["sample"], type(self)._formula, table["factor"], twin=self._twin)
+        type(self)._formula(images, *host_tensors(table["sample"], table["factor"]))
+        return images
 
 
-def scale(x: Tensor, factor: Tensor) -> Tensor:
+def _scaled(x: Tensor, factor: Tensor) -> Tensor:
     return x.mul_(per_image(factor)).clamp_(0, 1)
 
 
-def stretch(x: Tensor, factor: Tensor) -> Tensor:
+@operator("scale(Tensor(a!) images, Tensor sample, Tensor factor) -> ()")
+def scale(images: Tensor, sample: Tensor, factor: Tensor) -> None:
+    update(images, sample, _scaled, factor, twin="scale")
+
+
+def _stretched(x: Tensor, factor: Tensor) -> Tensor:
     middle = per_image(statistics.mean(x))
     return x.sub_(middle).mul_(per_image(factor)).add_(middle).clamp_(0, 1)
+
+
+@operator("stretch(Tensor(a!) images, Tensor sample, Tensor factor) -> ()")
+def stretch(images: Tensor, sample: Tensor, factor: Tensor) -> None:
+    update(images, sample, _stretched, factor, twin="stretch")
 
 
 class Brightness(_Tone):
     """Multiply by base^U(exponent) and clip to [0, 1]; default 2^U(-1, 1)."""
 
     _formula = staticmethod(scale)
-    _twin = "scale"
 
     def __init__(self, p: float = 1.0, base: float = 2.0, exponent: tuple[float, float] = (-1.0, 1.0), seed: int = 0) -> None:
         super().__init__(p, base, exponent, seed)
@@ -57,7 +68,6 @@ class Contrast(_Tone):
     """Multiply the difference from the image mean by base^U(exponent) and clip to [0, 1]; default 1.5^U(0, 1)."""
 
     _formula = staticmethod(stretch)
-    _twin = "stretch"
 
     def __init__(self, p: float = 1.0, base: float = 1.5, exponent: tuple[float, float] = (0.0, 1.0), seed: int = 0) -> None:
         super().__init__(p, base, exponent, seed)

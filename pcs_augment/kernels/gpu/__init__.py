@@ -1,0 +1,26 @@
+"""All Triton twins under one name; importing this needs Triton 3.4, which comes with torch 2.8 on."""
+
+import triton
+
+if tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 4):
+    raise ImportError(f"the kernels need Triton 3.4 for histograms with a mask, found {triton.__version__}")
+
+from .layers import add_layers
+from .outlines import draw_curves, object_spread, paint_objects
+from .pixels import add_impulses, add_noise, blur, mask, scale, stretch, symmetry
+from .random import halves
+
+__all__ = [
+    "add_impulses",
+    "add_layers",
+    "add_noise",
+    "blur",
+    "draw_curves",
+    "halves",
+    "mask",
+    "object_spread",
+    "paint_objects",
+    "scale",
+    "stretch",
+    "symmetry",
+]

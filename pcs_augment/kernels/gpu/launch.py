@@ -1,0 +1,46 @@
+"""What every Triton kernel here shares: how it is launched, and which way its arithmetic rounds.
+
+Products and sums are never contracted (``enable_fp_fusion=False``), quotients and square roots are the correctly rounded ones:
+the same bits as the torch functions on any device. Grids are one-dimensional, so that no list is too long for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from ...transfer import all_to_device
+
+TILE_X, TILE_Y = 128, 16  # pixels of a program; wide rows, since memory is read along x
+
+
+def launch(kernel: Any, programs: int, *args: Any, num_warps: int = 4, **constants: Any) -> None:
+    """Run so many programs of a kernel on the device of its first argument."""
+    if programs <= 0:
+        return
+    device = args[0].device
+    # Triton launches on the current device, which need not be the tensors'
+    with torch.cuda.device(device if device.type == "cuda" else -1):
+        kernel[(programs,)](*args, num_warps=num_warps, enable_fp_fusion=False, **constants)
+
+
+def tiles(height: int, width: int, rows: int = TILE_Y) -> tuple[int, int]:
+    """How many tiles an image has along x, and in all."""
+    across = triton.cdiv(width, TILE_X)
+    return across, across * triton.cdiv(height, rows)
+
+
+def moved(images: Tensor, *columns: Tensor) -> list[Tensor]:
+    """Columns on the host to the images' device, by one copy."""
+    return all_to_device(images.device, *(c.numpy() for c in columns))
+
+
+def channels_of(images: Tensor) -> tuple[int, int, int]:
+    """(C, H, W) of a batch, contiguous as kernels take it for granted."""
+    if not images.is_contiguous():
+        raise ValueError(f"kernels take contiguous images, got strides {images.stride()}")
+    _, channels, height, width = images.shape
+    return channels, height, width

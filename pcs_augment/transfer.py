@@ -1,0 +1,42 @@
+"""Host numbers to the device, without waiting for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_ALIGNED = 16  # bytes
+
+
+def _plain(values: NDArray) -> NDArray:
+    """Floats as float32, 64-bit words as int64, in one piece."""
+    if values.dtype == np.uint64:
+        values = values.astype(np.int64)
+    return np.ascontiguousarray(values, np.float32 if values.dtype.kind == "f" else None)
+
+
+def to_device(values: NDArray, device: torch.device) -> Tensor:
+    """An array on the device: floats as float32, 64-bit words as int64."""
+    return torch.from_numpy(_plain(values)).to(device, non_blocking=True)
+
+
+def host_tensors(*arrays: NDArray) -> list[Tensor]:
+    """Arrays as tensors on the host, as operators take them: 64-bit words as int64, no copies otherwise."""
+    signed = (a.astype(np.int64) if a.dtype == np.uint64 else a for a in arrays)
+    return [torch.from_numpy(np.ascontiguousarray(a)) for a in signed]
+
+
+def all_to_device(device: torch.device, *arrays: NDArray) -> list[Tensor]:
+    """The same for several arrays by a single copy, from pinned memory where there is a GPU."""
+    plain = [_plain(a) for a in arrays]
+    ends = np.cumsum([-(-a.nbytes // _ALIGNED) * _ALIGNED for a in plain])
+    host = torch.empty(int(ends[-1]), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    buffer = host.numpy()
+    places = [(int(end) - -(-a.nbytes // _ALIGNED) * _ALIGNED, a) for a, end in zip(plain, ends)]
+    for start, a in places:
+        buffer[start : start + a.nbytes] = a.reshape(-1).view(np.uint8)
+    moved = host.to(device, non_blocking=True)
+    kinds = (torch.from_numpy(a[:0].reshape(-1)).dtype if a.ndim else torch.from_numpy(a.reshape(1)).dtype for a in plain)
+    return [moved[s : s + a.nbytes].view(kind).view(a.shape) for (s, a), kind in zip(places, kinds)]
