@@ -14,7 +14,8 @@ from ..kernels import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
-from ..transfer import host_tensors, to_device
+from ..transfer import host_tensors
+from .update import update
 
 
 class _Symmetry(Step):
@@ -39,23 +40,15 @@ class _Symmetry(Step):
 
     def _change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        kind = np.zeros(len(images), np.int64)
-        kind[table["sample"]] = table["kind"]
-        return symmetry(images, *host_tensors(kind), self.flips) if kind.any() else images
+        turn(images, *host_tensors(table["sample"], table["kind"]), self.flips)
+        return images
 
 
-@operator("symmetry(Tensor images, Tensor kind, bool flip) -> Tensor", fake=lambda images, kind, flip: torch.empty_like(images))
-def symmetry(images: Tensor, kind: Tensor, flip: bool) -> Tensor:
-    """kind (B,): quarter turns counter-clockwise, or with ``flip`` 0 nothing, 1 horizontally, 2 vertically."""
-    out = torch.empty_like(images)
-    if images.device.type == "cpu":
-        for image, new, k in zip(images, out, kind.tolist()):
-            new.copy_(moved(image[None], k, flip)[0])
-        return out
-    for k in kind.unique().tolist():
-        rows = to_device(np.flatnonzero(kind.numpy() == k), images.device)
-        out.index_copy_(0, rows, moved(images.index_select(0, rows), k, flip))
-    return out
+@operator("turn(Tensor(a!) images, Tensor sample, Tensor kind, bool flip) -> ()")
+def turn(images: Tensor, sample: Tensor, kind: Tensor, flip: bool) -> None:
+    """kind (A,): quarter turns counter-clockwise, or with ``flip`` 0 nothing, 1 horizontally, 2 vertically."""
+    for k in (1, 2, 3):
+        update(images, sample[kind == k], lambda x, k=k: moved(x, k, flip))
 
 
 def moved(x: Tensor, kind: int, flip: bool) -> Tensor:

@@ -7,7 +7,7 @@ if tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 4):
 
 from .layers import add_layers
 from .outlines import draw_curves, object_spread, paint_objects
-from .pixels import add_impulses, add_noise, blur, mask, scale, stretch, symmetry
+from .pixels import add_impulses, add_noise, blur, mask, scale, stretch, turn
 from .random import halves
 
 __all__ = [
@@ -22,5 +22,5 @@ __all__ = [
     "paint_objects",
     "scale",
     "stretch",
-    "symmetry",
+    "turn",
 ]
