@@ -1,6 +1,6 @@
 """All numba twins under one name; importing this needs numba."""
 
-from .outlines import coat, filled, move, object_spread, strokes
+from .outlines import coat, filled, move, move_boxes, object_spread, strokes
 from .pixels import (
     add_curves,
     add_impulses,
@@ -10,10 +10,12 @@ from .pixels import (
     add_waves,
     blend,
     blur,
+    first_words,
     mask,
     philox,
     scale,
     stretch,
+    words,
 )
 
 __all__ = [
@@ -27,11 +29,14 @@ __all__ = [
     "blur",
     "coat",
     "filled",
+    "first_words",
     "mask",
     "move",
+    "move_boxes",
     "object_spread",
     "philox",
     "scale",
     "stretch",
     "strokes",
+    "words",
 ]
