@@ -149,7 +149,7 @@ def _tensors(outlines: list[Any]) -> Sequence[Any]:
 
 def gathered(target: Target) -> Target:
     """The target with its list of outlines as views of one tensor, where they can be."""
-    outlines = target.get("polygons")
+    outlines = target.get("polygons") if isinstance(target, dict) else None
     if not isinstance(outlines, list) or getattr(outlines, "whole", None) is not None:
         return target
     column = _column([0], [outlines])
@@ -168,6 +168,8 @@ class BatchTargets(list[Target]):
     """The targets of a batch: a list of dicts that travels between processes as one tensor per key."""
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if not all(isinstance(t, dict) for t in self):
+            return BatchTargets, (list(self),)  # whoever reads it explains what is wrong
         return _received, join(self)
 
     def pin_memory(self) -> BatchTargets:
