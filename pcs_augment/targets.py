@@ -92,7 +92,7 @@ def flatten(targets: Sequence[Target], images: int) -> Instances:
     ]
     try:
         parts = [joined_outlines(p) for p in outlines if len(p)]
-        points = torch.cat([p for p, _ in parts]).detach().cpu().double().numpy() if parts else np.zeros((0, 2))
+        points = _as_float64(torch.cat([p for p, _ in parts])) if parts else np.zeros((0, 2))
         corners = np.concatenate([np.zeros(0, np.int64), *(c for _, c in parts)])
         odd = points.ndim != 2 or points.shape[1] != 2
     except (TypeError, ValueError, RuntimeError):
@@ -146,13 +146,19 @@ def _describe(value: object) -> str:
     return f"a dict with keys {sorted(map(str, value))}" if isinstance(value, dict) else type(value).__name__
 
 
+def _as_float64(values: Tensor) -> NDArray[np.float64]:
+    host = values.detach().cpu()
+    # NumPy converts: waking torch's threads takes longer than the work, and milliseconds where other work keeps them busy
+    return (host.double() if host.dtype == torch.bfloat16 else host).numpy().astype(np.float64)
+
+
 def _host_rows(parts: Sequence[Any], width: int) -> NDArray[np.float64]:
     """Concatenate (n, width) arrays or tensors as one float64 NumPy array."""
     if not len(parts):
         return np.zeros((0, width))
     try:
         if all(isinstance(p, Tensor) for p in parts):
-            return torch.cat(list(parts)).detach().cpu().double().numpy().reshape(-1, width)
+            return _as_float64(torch.cat(list(parts))).reshape(-1, width)
         rows = [np.asarray(p.detach().cpu() if isinstance(p, Tensor) else p, dtype=np.float64) for p in parts]
         return np.concatenate(rows).reshape(-1, width)
     except (RuntimeError, ValueError, TypeError) as e:
@@ -215,12 +221,16 @@ def _parts(values: NDArray, ends: NDArray[np.int64], images: list[int]) -> NDArr
 
 def _moved(key: str, column: Column, matrix: NDArray[np.float64]) -> Column:
     values = column.values if column.values.is_floating_point() else column.values.float()
-    own, rows = torch.from_numpy(matrix[column.holders]).to(values.dtype), torch.tensor(column.rows())
+    own, rows = torch.from_numpy(matrix[column.holders]).to(values.dtype), column.rows()
     fast = cpu_kernels(values.device)
-    if fast is not None and key == "polygons" and values.dtype in (torch.float32, torch.float64):
-        return column._replace(values=torch.from_numpy(fast.move(values.detach().numpy(), own.numpy(), rows.numpy())))
-    own, rows = (v.to(values.device, non_blocking=True) for v in (own, rows))
-    each = own.repeat_interleave(rows, 0, output_size=len(values))
+    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+        if fast is not None and key == "polygons":
+            points = fast.move(values.detach().numpy(), own.numpy(), np.array(rows))
+            return column._replace(values=torch.from_numpy(points))
+        each = torch.from_numpy(np.repeat(own.numpy(), rows, 0))  # here, too, torch would wake its threads
+    else:
+        own, repeats = (v.to(values.device, non_blocking=True) for v in (own, torch.tensor(rows)))
+        each = own.repeat_interleave(repeats, 0, output_size=len(values))
     return column._replace(values=(bx.move_boxes if key == "boxes" else bx.move_points)(values, each))
 
 

@@ -10,13 +10,11 @@ from .pixels import (
     add_waves,
     blend,
     blur,
-    first_words,
     mask,
-    philox,
     scale,
     stretch,
-    words,
 )
+from .streams import first_words, philox, words
 
 __all__ = [
     "add_curves",
