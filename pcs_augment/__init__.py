@@ -3,7 +3,7 @@
 from .base import Augmentation, Step
 from .data import PCSDataset, collate
 from .errors import DataError, InputError, OutputError, PcsError
-from .loader import AugmentedLoader
+from .loader import AugmentedLoader, DrawingCollate
 from .noise import blend, equalize, equalize_8bit, interference, noise_layer, perlin
 from .pipeline import Pipeline, default_pipeline
 from .plan import Plan
@@ -35,6 +35,7 @@ __all__ = [
     "Contrast",
     "DataError",
     "Displace",
+    "DrawingCollate",
     "Flip",
     "GaussianNoise",
     "Highlight",

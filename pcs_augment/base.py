@@ -6,7 +6,6 @@ what it does to pixels; this file owns the order, the keys, the checks, the targ
 
 from __future__ import annotations
 
-import numbers
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from . import boxes as bx
 from . import targets as tg
-from .checks import Shape, as_float, check_chance, check_images, check_index, check_shape, check_values, in_range
+from .checks import Shape, as_float, check_chance, check_epoch, check_images, check_index, check_shape, check_values, in_range
 from .errors import InputError
 from .plan import Plan, Tables
 from .rng import Stream, check_seed, open_streams
@@ -60,12 +59,17 @@ class Augmentation(nn.Module):
         """
         size = check_shape(shape)
         rows = check_index(index, size[0])
-        if isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral) or not 0 <= int(epoch) < 2**32:
-            raise InputError(f"epoch must be an integer in [0, 2**32), got {epoch!r}")
+        number = check_epoch(epoch)
         steps = self.sequence()
         instances = None if targets is None else tg.flatten(targets, size[0])
         counts = np.full(size[0], -1) if instances is None else instances.counts()
-        streams = open_streams(self.seed, int(epoch), rows, [s.words for s in steps], [s.tag for s in steps])
+        streams = open_streams(
+            self.seed,
+            number,
+            rows,
+            [s.words if s.words_ahead is None else s.words_ahead for s in steps],
+            [s.tag for s in steps],
+        )
         drawn: list[Tables] = []
         pending: NDArray[np.float64] | None = None  # symmetries that the objects have yet to follow
         for step, stream in zip(steps, streams):
@@ -77,7 +81,7 @@ class Augmentation(nn.Module):
                 instances = step._remaining(instances, tables)
                 pending = _then(pending, step._symmetry(tables, size))
         names = tuple(s.settings for s in steps)
-        return Plan(size, self.seed, int(epoch), rows, counts, names, tuple(drawn))
+        return Plan(size, self.seed, number, rows, counts, names, tuple(drawn))
 
     def apply(
         self,
@@ -101,9 +105,18 @@ class Augmentation(nn.Module):
         pixels = check_images(images)
         if pixels.device.type == "cpu":
             check_values(bool(in_range(pixels)), pixels)
-        return self._apply_plan(pixels, targets, plan)
+        out, keep, matrix = self._run(pixels, targets, plan)
+        if targets is None:
+            return out, None
+        new = tg.follow(targets, matrix)
+        for target, mine in zip(new, keep.split(plan.objects.tolist())):
+            target["keep"] = mine
+        return out, new
 
-    def _apply_plan(self, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> tuple[Tensor, Targets | None]:
+    def _run(
+        self, images: Tensor, targets: Sequence[Target] | None, plan: Plan
+    ) -> tuple[Tensor, Tensor, NDArray[np.float64] | None]:
+        """New images, which of all their objects to keep, and the (B, 2, 3) symmetries that the objects are to follow."""
         self._check_plan(images, targets, plan)
         with torch.no_grad():
             pixels = as_float(images)
@@ -115,14 +128,10 @@ class Augmentation(nn.Module):
                 if targets is not None:
                     matrix = _then(matrix, step._symmetry(tables, plan.shape))
                     step._filter(pixels, tables, keep, first)
-            out = pixels.to(images.dtype) if images.is_floating_point() else pixels
-            if targets is None:
-                return out, None
-            new = [dict(t) for t in targets] if matrix is None else tg.moved(targets, matrix)
-            for target, mine in zip(new, keep.split(plan.objects.tolist())):
-                earlier = target.get("keep")  # of a step applied before
-                target["keep"] = mine if earlier is None else mine & earlier.to(mine.device, non_blocking=True)
-            return out, new
+            for mine, target in zip(keep.split(plan.objects.clip(0).tolist()), targets or ()):
+                if target.get("keep") is not None:  # of a step applied before
+                    mine &= target["keep"].to(mine.device, non_blocking=True)
+            return pixels.to(images.dtype) if images.is_floating_point() else pixels, keep, matrix
 
     def forward(
         self,
@@ -143,16 +152,16 @@ class Augmentation(nn.Module):
         if images.device.type == "cpu":
             check_values(bool(valid), images)
         plan = self.draw(images.shape, given, index, epoch)
-        out, new = self._apply_plan(images, given, plan)
-        if new is not None and self.filters():
-            flags = torch.cat([valid.reshape(1), *(t["keep"] for t in new)]).cpu().numpy()
+        out, keep, matrix = self._run(images, given, plan)
+        new: Targets | None = None
+        if given is not None and self.filters():
+            flags = torch.cat([valid.reshape(1), keep]).cpu().numpy()
             check_values(bool(flags[0]), images)
-            new = drop(new, flags[1:])
+            new = tg.follow(without_flags(given), matrix, flags[1:])
         else:
             check_values(bool(valid), images)
-            for t, before in zip(new or (), given or ()):
-                if "keep" not in before:
-                    t.pop("keep")
+            if given is not None:
+                new = tg.follow(given, matrix)
         return out if isinstance(targets, _Omitted) else (out, new)
 
     def filters(self) -> bool:
@@ -170,7 +179,7 @@ class Augmentation(nn.Module):
             raise InputError(f"the plan was drawn for images {plan.shape}, got {tuple(images.shape)}; draw a new plan")
         if targets is not None:
             tg.check_list(targets, len(images))
-            counts = [len(t["boxes"]) for t in targets]
+            counts = [tg.length(t["boxes"]) for t in targets]
             if counts != plan.objects.tolist():
                 raise InputError(
                     f"the plan was drawn for {plan.objects.tolist()} objects per image, got {counts}; "
@@ -181,10 +190,12 @@ class Augmentation(nn.Module):
 class Step(Augmentation):
     """One row of the pipeline's table.
 
-    words: how many 32-bit words per sample it draws; looks_at_objects: whether drawing depends on boxes or outlines.
+    words: how many 32-bit words per sample it draws; words_ahead: how many of them for every sample, touched or not, None for
+    all; looks_at_objects: whether drawing depends on boxes or outlines.
     """
 
     words: int = 0
+    words_ahead: int | None = None
     looks_at_objects: bool = False
 
     def __init__(self, p: float = 1.0, seed: int = 0) -> None:
@@ -200,7 +211,14 @@ class Step(Augmentation):
     @property
     def settings(self) -> str:
         """What a plan must be applied with: the kind and every argument but p and seed, which only drawing reads."""
-        return f"{type(self).__name__}({self._arguments(('training', 'p', 'seed'))})"
+        known = self.__dict__.get("_settings")
+        if known is None:
+            known = self.__dict__["_settings"] = f"{type(self).__name__}({self._arguments(('training', 'p', 'seed'))})"
+        return known
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__.pop("_settings", None)
+        super().__setattr__(name, value)
 
     def _arguments(self, without: tuple[str, ...]) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_") and k not in without)
@@ -239,12 +257,6 @@ def _then(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None)
     return second if first is None else first if second is None else bx.compose(second, first)
 
 
-def drop(targets: Targets, keep: NDArray[np.bool_]) -> Targets:
-    """Remove what ``keep`` (all objects of the batch) does not keep, and the ``keep`` keys."""
-    out, first = [], 0
-    for t in targets:
-        n = len(t["boxes"])
-        rest = {k: v for k, v in t.items() if k != "keep"}
-        out.append(tg.select(rest, keep[first : first + n]))
-        first += n
-    return out
+def without_flags(targets: Sequence[Target]) -> Targets:
+    """The targets without the ``keep`` keys, whose work is done."""
+    return [{k: v for k, v in t.items() if k != "keep"} for t in targets]

@@ -69,6 +69,12 @@ def check_positive(name: str, value: object, zero: bool = False) -> float:
     return float(value)
 
 
+def check_epoch(epoch: object) -> int:
+    if isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral) or not 0 <= int(epoch) < 2**32:
+        raise InputError(f"epoch must be an integer in [0, 2**32), got {epoch!r}")
+    return int(epoch)
+
+
 def check_shape(shape: Sequence[int]) -> Shape:
     try:
         size = tuple(int(n) for n in shape)

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from . import boxes as bx
 from . import json_labels
 from .errors import DataError, InputError
-from .targets import Outlines, Target, Targets
+from .ragged import BatchTargets, Outlines, Target, Targets, gathered
 
 SUFFIXES = (".json.gzip", ".json.gz", ".gzip", ".json")
 MAX_PIXELS = 2**28
@@ -98,7 +98,7 @@ class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
         return {
             "boxes": self._boxes[mine].clone(),
             "labels": self._labels[mine].long(),
-            "polygons": Outlines(points.split(self._corners[mine].tolist())),
+            "polygons": Outlines.split(points, self._corners[mine].astype(np.int64)),
             "image_id": int(self.image_ids[i]),
         }
 
@@ -288,4 +288,4 @@ def collate(samples: Sequence[tuple[Tensor, Target, int]]) -> tuple[Tensor, Targ
         raise InputError(
             f"images of one batch must have one size, got {sorted(shapes)}; crop or resize them, or use batch_size=1"
         )
-    return torch.stack(images), list(targets), torch.tensor(index, dtype=torch.int64)
+    return torch.stack(images), BatchTargets(map(gathered, targets)), torch.tensor(index, dtype=torch.int64)

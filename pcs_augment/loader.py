@@ -2,46 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import targets as tg
-from .base import Augmentation, drop
-from .checks import check_images, check_values, in_range
+from .base import Augmentation, without_flags
+from .checks import check_epoch, check_images, check_index, check_values, in_range
+from .data import collate
 from .errors import InputError
+from .plan import Plan
 from .targets import Targets
+
+
+class DrawingCollate:
+    """A collate function that also draws the plan, so that a DataLoader's workers do it instead of the training loop.
+
+    ``DataLoader(data, num_workers=4, collate_fn=pa.DrawingCollate(pipeline))`` in an ``AugmentedLoader`` with the same pipeline
+    gives the same batches as with ``pa.collate``. Workers draw with the pipeline as it was when they started, in the epoch that
+    ``set_epoch`` named last; ``AugmentedLoader`` calls it if this is its loader's ``collate_fn``.
+
+    collate: what makes (images, targets, index), or a mapping with these keys, of a list of samples; called with the samples,
+    this gives (images, targets, index, plan), or the mapping with the key ``plan``. Raises InputError.
+    """
+
+    def __init__(self, pipeline: Augmentation, collate: Callable[[Any], Any] = collate) -> None:
+        self.pipeline = _check_pipeline(pipeline)
+        self.collate = collate
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that are running see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        """Key the noise of the batches that are drawn from now on, in all processes."""
+        self._epoch.fill_(check_epoch(epoch))
+
+    def __call__(self, samples: Any) -> Any:
+        batch = self.collate(samples)
+        images, targets, index, _ = _unpack(batch)
+        plan = self.pipeline.draw(images.shape, targets, index, int(self._epoch))
+        return {**batch, "plan": plan} if isinstance(batch, Mapping) else (images, targets, index, plan)
 
 
 class _Started(NamedTuple):
     """A batch on its way."""
 
     images: Tensor
-    targets: Targets | None
-    keep: Tensor | None  # all objects, on the host once ``done``
+    targets: Targets | None  # as they were given
+    matrix: NDArray[np.float64] | None  # what they are to follow
+    flags: Tensor  # whether the values were in range, then which objects to keep; on the host once ``done``
     done: Any  # CUDA event, None on a CPU
-    source: Any  # keeps pinned memory alive until the copies are over
+    source: tuple[Tensor, ...]  # keeps memory alive until the copies are over; last the images as given, on the device
 
 
 class AugmentedLoader:
     """Iterate over a DataLoader; yields (images, targets) on the device, augmented, undetectable objects removed.
 
     Batches of ``loader`` are (images, targets, index), as ``pa.collate`` makes them, or a mapping with these keys; targets may
-    be None. ``index`` (B,) names the samples in the data set, so results depend on (seed, epoch, index) alone: not on
-    workers, order or batch size. On a GPU, copying, drawing and augmenting the next batch overlap with the training step on
-    this one; the objects to remove are learnt one batch late, so that nothing waits. Tensors in the targets come
-    back on the device too.
+    be None. A fourth part or key ``plan`` saves drawing: see ``DrawingCollate``. ``index`` (B,) names the samples in the data
+    set, so results depend on (seed, epoch, index) alone: not on workers, order or batch size. On a GPU, copying, drawing and
+    augmenting the next batch overlap with the training step on this one; which objects to remove and whether the values were in
+    range is learnt one batch late, so that nothing waits. Tensors in the targets come back on the device too.
 
     device: default "cuda" where there is one, else "cpu". Call ``set_epoch`` before each epoch.
     """
 
     def __init__(self, loader: Iterable[Any], pipeline: Augmentation, device: torch.device | str | None = None) -> None:
-        if not isinstance(pipeline, Augmentation):
-            raise InputError(f"pipeline must be a pa.Pipeline or a step, got {type(pipeline).__name__}")
         self.loader = loader
-        self.pipeline = pipeline
+        self.pipeline = _check_pipeline(pipeline)
         self.device = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device {str(self.device)!r} is not available here; use device='cpu'")
@@ -61,6 +91,9 @@ class AugmentedLoader:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Targets | None]]:
         epoch = self.epoch
+        tell = getattr(getattr(self.loader, "collate_fn", None), "set_epoch", None)
+        if tell is not None:  # not earlier: batches of an iteration under way may not have been drawn yet
+            tell(epoch)
         batches = iter(self.loader)
         waiting: _Started | None = None
         try:
@@ -80,50 +113,66 @@ class AugmentedLoader:
             if stop is not None and not getattr(self.loader, "persistent_workers", False):
                 stop()
 
-    def _start(self, images: Tensor, targets: Targets | None, index: Any, epoch: int) -> _Started:
+    def _start(self, images: Tensor, targets: Targets | None, index: Any, plan: Plan | None, epoch: int) -> _Started:
         check_images(images)
-        if images.device.type == "cpu":
-            check_values(bool(in_range(images)), images)
-        plan = self.pipeline.draw(images.shape, targets, index, epoch)
+        if plan is None:
+            plan = self.pipeline.draw(images.shape, targets, index, epoch)
+        else:
+            self._check_plan(plan, index, epoch)
         if self._stream is None:
-            out, new = self.pipeline.apply(images.to(self.device), targets, plan)
-            return _Started(out, new, _all_keep(new), None, None)
+            given = images.to(self.device)
+            valid = in_range(given)
+            check_values(bool(valid), given)
+            out, keep, matrix = self.pipeline._run(given, targets, plan)
+            return _Started(out, targets, matrix, torch.cat([valid.reshape(1), keep]).cpu(), None, (given,))
         if images.is_cuda:  # what made the batch may still be running on the caller's stream
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
             images.record_stream(self._stream)
         with torch.cuda.stream(self._stream):
             source = images if images.is_cuda or images.is_pinned() else images.pin_memory()
-            moved = source.to(self.device, non_blocking=True)
-            out, new = self.pipeline.apply(moved, targets, plan)
-            keep = _all_keep(new)
-            if keep is not None:
-                keep = torch.empty(keep.shape, dtype=torch.bool, pin_memory=True).copy_(keep, non_blocking=True)
+            given = source.to(self.device, non_blocking=True)
+            out, keep, matrix = self.pipeline._run(given, targets, plan)
+            flags = torch.cat([in_range(given).reshape(1), keep])
+            flags = torch.empty(flags.shape, dtype=torch.bool, pin_memory=True).copy_(flags, non_blocking=True)
             done = torch.cuda.Event()
             done.record(self._stream)
-        return _Started(out, new, keep, done, (source, moved))
+        return _Started(out, targets, matrix, flags, done, (source, given))
+
+    def _check_plan(self, plan: Plan, index: Any, epoch: int) -> None:
+        if not isinstance(plan, Plan):
+            raise InputError(f"the plan of a batch must be a Plan, as pa.DrawingCollate draws it, got {type(plan).__name__}")
+        if (plan.seed, plan.epoch) != (self.pipeline.seed, epoch):
+            raise InputError(
+                f"the plan of a batch was drawn with seed {plan.seed} in epoch {plan.epoch}, this loader has seed "
+                f"{self.pipeline.seed} and epoch {epoch}; give pa.DrawingCollate the same pipeline and, unless it is the "
+                "collate_fn of the loader given here, call its set_epoch before each epoch"
+            )
+        if not np.array_equal(plan.index, check_index(index, len(plan))):
+            raise InputError(f"the plan of a batch was drawn for index {plan.index.tolist()}, the batch has {index!r}")
 
     def _finish(self, batch: _Started) -> tuple[Tensor, Targets | None]:
         if batch.done is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(batch.done)
             batch.images.record_stream(current)
-        if batch.targets is None or batch.keep is None:
-            return batch.images, None
-        if batch.done is not None:
             batch.done.synchronize()
-        kept = drop(batch.targets, batch.keep.cpu().numpy())
-        return batch.images, tg.on_device(kept, self.device)
+            check_values(bool(batch.flags[0]), batch.source[-1])
+        if batch.targets is None:
+            return batch.images, None
+        return batch.images, tg.follow(without_flags(batch.targets), batch.matrix, batch.flags[1:].numpy(), self.device)
 
 
-def _all_keep(targets: Targets | None) -> Tensor | None:
-    return None if targets is None else torch.cat([t["keep"] for t in targets])
+def _check_pipeline(pipeline: object) -> Augmentation:
+    if not isinstance(pipeline, Augmentation):
+        raise InputError(f"pipeline must be a pa.Pipeline or a step, got {type(pipeline).__name__}")
+    return pipeline
 
 
-def _unpack(batch: Any) -> tuple[Tensor, Targets | None, Any]:
+def _unpack(batch: Any) -> tuple[Tensor, Targets | None, Any, Plan | None]:
     if isinstance(batch, Mapping) and {"images", "index"} <= batch.keys():
-        return batch["images"], batch.get("targets"), batch["index"]
-    if isinstance(batch, (tuple, list)) and len(batch) == 3:
-        return batch[0], batch[1], batch[2]
+        return batch["images"], batch.get("targets"), batch["index"], batch.get("plan")
+    if isinstance(batch, (tuple, list)) and len(batch) in (3, 4):
+        return batch[0], batch[1], batch[2], batch[3] if len(batch) == 4 else None
     what = f"a {type(batch).__name__} of {len(batch)}" if isinstance(batch, (tuple, list, Mapping)) else type(batch).__name__
     raise InputError(
         f"a batch must be (images, targets, index) or a mapping with these keys, got {what}; let the data set return "

@@ -62,6 +62,10 @@ class Stream(NamedTuple):
     keys: Words  # (B, 2) stream keys
     words: Words  # (B, n) the first n words of lane 0, drawn beforehand for all steps together
 
+    def of(self, sample: NDArray[np.int64]) -> Stream:
+        """The streams of some samples."""
+        return Stream(self.keys[sample], self.words[sample])
+
     def uniform(self, column: int, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
         """Word ``column`` as (B,) floats uniform on [low, high)."""
         return scale_uniform(self.words[:, column], low, high)
@@ -72,10 +76,20 @@ class Stream(NamedTuple):
 
     def item_words(self, sample: NDArray[np.int64], item: NDArray[np.int64], count: int, lane: int) -> Words:
         """(M, count) words for M (sample, item) pairs, e.g. the objects of a batch."""
-        calls = np.arange(-(-count // 4), dtype=np.uint64)
-        key = self.keys[sample]
-        out = host_philox(calls, _u64(item)[:, None], lane, key[:, :1], key[:, 1:])
-        return out.reshape(len(sample), 4 * len(calls))[:, :count]
+        return _words(np.zeros(len(sample), np.uint64), _u64(item), self.keys[sample], -(-count // 4), lane)[:, :count]
+
+    def later_words(self, sample: NDArray[np.int64], first: NDArray[np.int64], count: int) -> Words:
+        """(M, count) words of lane 0 from word ``first`` (M,) on, both multiples of 4, for M samples."""
+        return _words(_u64(first // 4), np.zeros(len(sample), np.uint64), self.keys[sample], count // 4, LANE_SAMPLE)
+
+
+def _words(first: Words, item: Words, keys: Words, calls: int, lane: int) -> Words:
+    """(M, 4 calls) words: calls ``first`` (M,) and those that follow of streams ``keys`` (M, 2)."""
+    fast = cpu_kernels(torch.device("cpu"))
+    if fast is not None:
+        return fast.words(first, item, keys, calls, np.uint64(lane))
+    counter = first[:, None] + np.arange(calls, dtype=np.uint64)
+    return host_philox(counter, item[:, None], lane, keys[:, :1], keys[:, 1:]).reshape(len(first), 4 * calls)
 
 
 def scale_uniform(words: Words, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
@@ -96,33 +110,34 @@ def open_streams(
     tags: a 16-bit number per step, its kind; two different steps that are used alone (both at position 0, with one seed) would
     otherwise draw the same numbers.
 
-    Two Philox calls serve the whole pipeline: one for all stream keys, one for all lane-0 words. Steps are numbered by
-    their position, so two equal steps in one pipeline draw different numbers.
+    Steps are numbered by their position, so two equal steps in one pipeline draw different numbers.
     """
-    steps, batch = len(words), len(index)
-    sample = _u64(index)
-    kind = np.zeros(steps, np.uint64) if tags is None else _u64(tags)
-    position = (np.arange(steps, dtype=np.uint64) | kind << np.uint64(16))[:, None]
-    k = philox(
-        sample & np.uint64(MASK),
-        sample >> np.uint64(32),
-        np.uint64(epoch & MASK),
-        position,
-        np.uint64(seed & MASK),
-        np.uint64(seed >> 32),
-    )
-    keys = np.stack((k[0], k[1]), -1)  # (steps, B, 2)
+    kind = np.zeros(len(words), np.uint64) if tags is None else _u64(tags)
+    position = np.arange(len(words), dtype=np.uint64) | kind << np.uint64(16)
     calls = [-(-n // 4) for n in words]
-    step_of = np.repeat(np.arange(steps), calls)
-    call = np.concatenate([np.arange(n, dtype=np.uint64) for n in calls]) if steps else np.zeros(0, np.uint64)
-    call_key = keys[step_of]  # (calls, B, 2)
-    block = host_philox(call[:, None], np.uint64(0), LANE_SAMPLE, call_key[..., 0], call_key[..., 1])  # (calls, B, 4)
+    keys, drawn = _first_words(_u64(index), np.uint64(epoch), position, np.uint64(seed), np.array(calls, np.int64))
     out, first = [], 0
     for s, n in enumerate(calls):
-        mine = block[first : first + n].transpose(1, 0, 2).reshape(batch, 4 * n)
-        out.append(Stream(keys[s], mine))
+        out.append(Stream(keys[s], drawn[:, 4 * first : 4 * (first + n)]))
         first += n
     return out
+
+
+def _first_words(
+    sample: Words, epoch: np.uint64, position: Words, seed: np.uint64, calls: NDArray[np.int64]
+) -> tuple[Words, Words]:
+    """(S, B, 2) stream keys, and the words of the first calls of every stream, step after step, as (B, 4 calls)."""
+    fast = cpu_kernels(torch.device("cpu"))
+    if fast is not None:
+        return fast.first_words(sample, epoch, position, seed, calls)
+    low, high = np.uint64(MASK), np.uint64(32)
+    k = philox(sample & low, sample >> high, epoch, position[:, None], seed & low, seed >> high)
+    keys = np.stack((k[0], k[1]), -1)
+    step = np.repeat(np.arange(len(calls)), calls)
+    call = np.arange(len(step)) - np.repeat(np.cumsum(calls) - calls, calls)
+    mine = keys[step].transpose(1, 0, 2)  # (B, calls, 2)
+    drawn = host_philox(_u64(call), np.uint64(0), LANE_SAMPLE, mine[..., 0], mine[..., 1])
+    return keys, drawn.reshape(len(sample), -1)
 
 
 def check_seed(seed: object) -> int:

@@ -18,20 +18,7 @@ from torch import Tensor
 from . import boxes as bx
 from .errors import InputError
 from .kernels import cpu_kernels
-
-Target = dict[str, Any]
-Targets = list[Target]
-
-
-class Outlines(list[Tensor]):
-    """A list of (K, 2) tensors that travels between processes as one tensor instead of one shared-memory segment each."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _unpack, ((torch.cat(self) if self else None), [len(p) for p in self])
-
-
-def _unpack(points: Tensor | None, corners: list[int]) -> Outlines:
-    return Outlines(() if points is None else points.split(corners))
+from .ragged import Column, Outlines, Target, Targets, fill, join, joined_outlines
 
 
 @dataclass(frozen=True)
@@ -55,12 +42,12 @@ class Instances:
 
     def moved(self, matrix: NDArray[np.float64]) -> Instances:
         """Under the (B, 2, 3) symmetries of their images."""
-        mine = matrix[self.sample]
-        boxes = bx.move_boxes(self.boxes, mine)
         per_image = np.bincount(self.sample, self.corners, self.images).astype(np.int64)
         fast = cpu_kernels(torch.device("cpu"))
         if fast is not None:
+            boxes = fast.move_boxes(self.boxes, matrix, self.sample)
             return replace(self, boxes=boxes, points=fast.move(self.points, matrix, per_image))
+        boxes = bx.move_boxes(self.boxes, matrix[self.sample])
         entries = [[np.repeat(matrix[:, i, j], per_image) for j in range(3)] for i in range(2)]
         x, y = self.points.T
         return replace(self, boxes=boxes, points=np.stack([a * x + b * y + c for a, b, c in entries], -1))
@@ -75,8 +62,8 @@ class Instances:
             self.images,
             self.sample[chosen],
             self.object[chosen],
-            self.boxes[chosen],
-            self.points[np.repeat(chosen, self.corners)],
+            self.boxes.compress(chosen, 0),  # several times as fast as indexing rows with a mask
+            self.points.compress(np.repeat(chosen, self.corners), 0),
             self.corners[chosen],
         )
 
@@ -84,7 +71,7 @@ class Instances:
 def flatten(targets: Sequence[Target], images: int) -> Instances:
     """Check the targets of a batch and gather them on the host. Raises InputError naming image, object and value."""
     check_list(targets, images)
-    counts = [len(t["boxes"]) for t in targets]
+    counts = [length(t["boxes"]) for t in targets]
     number = np.array(counts, dtype=np.int64)
     sample = np.repeat(np.arange(images), number)
     ordinal = np.arange(len(sample)) - np.repeat(np.cumsum(number) - number, number)
@@ -99,24 +86,26 @@ def flatten(targets: Sequence[Target], images: int) -> Instances:
         points = bx.box_corners(boxes).reshape(-1, 2)
         return Instances(images, sample, ordinal, boxes, points, np.full(len(boxes), 4))
 
-    outlines: list[Any] = []
-    for i, t in enumerate(targets):
-        polygons = t.get("polygons")
-        outlines += list(bx.box_corners(boxes[sample == i])) if polygons is None else list(polygons)
-    try:  # thousands of small tensors: one concatenation, and the quickest way to learn their lengths
-        points = torch.cat(outlines).detach().cpu().double().numpy()
-        corners = np.fromiter(map(Tensor.numel, outlines), np.int64, len(outlines)) // 2
+    outlines = [
+        torch.from_numpy(bx.box_corners(boxes[sample == i])).unbind() if t.get("polygons") is None else t["polygons"]
+        for i, t in enumerate(targets)
+    ]
+    try:
+        parts = [joined_outlines(p) for p in outlines if len(p)]
+        points = _as_float64(torch.cat([p for p, _ in parts])) if parts else np.zeros((0, 2))
+        corners = np.concatenate([np.zeros(0, np.int64), *(c for _, c in parts)])
         odd = points.ndim != 2 or points.shape[1] != 2
     except (TypeError, ValueError, RuntimeError):
         odd = True
     if odd:
-        for j, p in enumerate(outlines):
+        single = [p for image in outlines for p in image]
+        for j, p in enumerate(single):
             if np.ndim(p) != 2 or np.shape(p)[1] != 2:
                 raise InputError(
                     f"targets[{sample[j]}]['polygons'][{ordinal[j]}] has shape {tuple(np.shape(p))}; expected (K, 2)"
                 )
-        points = _host_rows(outlines, 2)
-        corners = np.array([len(p) for p in outlines], dtype=np.int64)
+        points = _host_rows(single, 2)
+        corners = np.array([len(p) for p in single], dtype=np.int64)
     if len(corners) and corners.min() < 3:
         bad = int(np.argmin(corners))
         raise InputError(
@@ -137,19 +126,30 @@ def check_list(targets: object, images: int) -> None:
     for i, t in enumerate(targets):
         if not isinstance(t, dict) or "boxes" not in t:
             raise InputError(f"targets[{i}] must be a dict with 'boxes' (N, 5), got {_describe(t)}")
-        shape = tuple(np.shape(t["boxes"])) if not isinstance(t["boxes"], Tensor) else tuple(t["boxes"].shape)
+        shape = tuple(t["boxes"].shape if isinstance(t["boxes"], Tensor) else np.shape(t["boxes"]))
         if len(shape) != 2 or shape[1] != 5:
             raise InputError(
                 f"targets[{i}]['boxes'] has shape {shape}; expected (N, 5) rows (cx, cy, w, h, theta), "
                 "(0, 5) for an empty image"
             )
         for key in ("labels", "polygons"):
-            if t.get(key) is not None and len(t[key]) != shape[0]:
+            if t.get(key) is not None and length(t[key]) != shape[0]:
                 raise InputError(f"targets[{i}] has {shape[0]} boxes but {len(t[key])} {key}; give one per box")
+
+
+def length(values: Any) -> int:
+    """``len``, which takes five times as long for a tensor."""
+    return values.shape[0] if isinstance(values, Tensor) and values.ndim else len(values)
 
 
 def _describe(value: object) -> str:
     return f"a dict with keys {sorted(map(str, value))}" if isinstance(value, dict) else type(value).__name__
+
+
+def _as_float64(values: Tensor) -> NDArray[np.float64]:
+    host = values.detach().cpu()
+    # NumPy converts: waking torch's threads takes longer than the work, and milliseconds where other work keeps them busy
+    return (host.double() if host.dtype == torch.bfloat16 else host).numpy().astype(np.float64)
 
 
 def _host_rows(parts: Sequence[Any], width: int) -> NDArray[np.float64]:
@@ -158,88 +158,130 @@ def _host_rows(parts: Sequence[Any], width: int) -> NDArray[np.float64]:
         return np.zeros((0, width))
     try:
         if all(isinstance(p, Tensor) for p in parts):
-            return torch.cat(list(parts)).detach().cpu().double().numpy().reshape(-1, width)
+            return _as_float64(torch.cat(list(parts))).reshape(-1, width)
         rows = [np.asarray(p.detach().cpu() if isinstance(p, Tensor) else p, dtype=np.float64) for p in parts]
         return np.concatenate(rows).reshape(-1, width)
     except (RuntimeError, ValueError, TypeError) as e:
         raise InputError(f"boxes and polygons must be numeric arrays of one device, shaped (N, {width}): {e}") from e
 
 
-def moved(targets: Sequence[Target], matrix: NDArray[np.float64]) -> Targets:
-    """New dicts whose boxes and polygons follow the (B, 2, 3) symmetries of their images, on whatever device they are."""
-    out = [dict(t) for t in targets]
-    kinds = {(t["boxes"].dtype, t["boxes"].device) for t in out if isinstance(t["boxes"], Tensor)}
-    if len(kinds) > 1:  # one at a time, or the widest type would spread over the batch
-        return [moved([t], matrix[i : i + 1])[0] for i, t in enumerate(out)]
-    _move_key(out, "boxes", matrix)
-    if any(t.get("polygons") is not None for t in out):
-        _move_key(out, "polygons", matrix)
+_MOVED = ("boxes", "polygons")
+
+
+@torch.no_grad()
+def follow(
+    targets: Sequence[Target],
+    matrix: NDArray[np.float64] | None = None,
+    keep: NDArray[np.bool_] | None = None,
+    device: torch.device | None = None,
+) -> Targets:
+    """New dicts that go with augmented images; what is None is left as it is.
+
+    matrix: (B, 2, 3) symmetries of the images, which boxes and polygons follow; keep: of all objects of the batch, those that
+    stay, with all their keys of length N; device: where all tensors go. The work is done once per key, not per object.
+    """
+    if keep is not None and keep.all():
+        keep = None
+    at_home = not any(isinstance(v, Tensor) and v.device.type != "cpu" for t in targets for v in t.values())
+    if at_home and device is not None and device.type == "cpu":
+        device = None
+    keys: tuple[str, ...] | None = None
+    if device is None and (keep is None or at_home):
+        keys = _MOVED if matrix is not None else ()  # the rest is left alone, or picked from short lists in the host's memory
+    counts = [length(t["boxes"]) for t in targets]
+    ends = np.cumsum([0, *counts])
+    out, columns = join(targets, keys)
+    for key, column in list(columns.items()):
+        per_object = keep is None or column.sizes == [counts[i] for i in column.holders]
+        if not per_object or (matrix is not None and key in _MOVED and (column.corners is None) != (key == "boxes")):
+            fill(out, {key: columns.pop(key)})
+    for i, target in enumerate(out):
+        for key, value in target.items():
+            if value is None:
+                continue
+            if matrix is not None and key in _MOVED:
+                value = _moved_one(key, value, matrix[i : i + 1])
+            if keep is not None:
+                value = _picked(value, keep[ends[i] : ends[i + 1]])
+            target[key] = value if device is None else _sent_one(value, device)
+    for key, column in columns.items():
+        if keep is not None:
+            column = column.picked(keep if len(column.holders) == len(targets) else _parts(keep, ends, column.holders))
+        if matrix is not None and key in _MOVED:
+            column = _moved(key, column, matrix)
+        if device is not None:
+            column = column._replace(values=_sent(column.values, device))
+        fill(out, {key: column})
     return out
 
 
-def _move_key(out: Targets, key: str, matrix: NDArray[np.float64]) -> None:
-    """One concatenation, one move and one split for the whole batch instead of one per object."""
-    parts: list[Tensor] = []
-    owner: list[int] = []
-    for i, t in enumerate(out):
-        if t.get(key) is not None:
-            mine = [t[key]] if key == "boxes" else list(t[key])
-            parts += [p if isinstance(p, Tensor) else torch.as_tensor(np.asarray(p)) for p in mine]
-            owner += [i] * len(mine)
+def _parts(values: NDArray, ends: NDArray[np.int64], images: list[int]) -> NDArray:
+    return np.concatenate([values[ends[i] : ends[i + 1]] for i in images])
+
+
+def _moved(key: str, column: Column, matrix: NDArray[np.float64]) -> Column:
+    values = column.values if column.values.is_floating_point() else column.values.float()
+    own, rows = torch.from_numpy(matrix[column.holders]).to(values.dtype), column.rows()
+    fast = cpu_kernels(values.device)
+    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+        if fast is not None and key == "polygons":
+            points = fast.move(values.detach().numpy(), own.numpy(), np.array(rows))
+            return column._replace(values=torch.from_numpy(points))
+        each = torch.from_numpy(np.repeat(own.numpy(), rows, 0))  # here, too, torch would wake its threads
+    else:
+        own, repeats = (v.to(values.device, non_blocking=True) for v in (own, torch.tensor(rows)))
+        each = own.repeat_interleave(repeats, 0, output_size=len(values))
+    return column._replace(values=(bx.move_boxes if key == "boxes" else bx.move_points)(values, each))
+
+
+def _moved_one(key: str, value: Any, matrix: NDArray[np.float64]) -> Tensor | Outlines:
+    """What does not go into a column: arrays, nested lists, tensors of several types."""
+    parts = [value] if key == "boxes" else list(value)
     if not parts:
-        return
-    sizes = [len(p) for p in parts]
-    flat = torch.cat(parts)
-    if not flat.is_floating_point():
-        flat = flat.float()
-    rows = torch.from_numpy(np.repeat(matrix[owner], sizes, 0)).to(flat.dtype).to(flat.device, non_blocking=True)
-    pieces = iter((bx.move_boxes if key == "boxes" else bx.move_points)(flat, rows).split(sizes))
-    for t in out:
-        if t.get(key) is not None:
-            t[key] = next(pieces) if key == "boxes" else Outlines(next(pieces) for _ in t[key])
+        return Outlines()
+    tensors = [p if isinstance(p, Tensor) else torch.as_tensor(np.asarray(p)) for p in parts]
+    rows = np.array([len(p) for p in tensors])
+    if key == "boxes":
+        return _moved(key, Column([0], tensors[0], [int(rows[0])], None), matrix).values
+    return _moved(key, Column([0], torch.cat(tensors), [len(rows)], rows), matrix).split()[0]
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda" and not values.is_cuda:
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
+def _sent_one(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, list) and all(isinstance(p, Tensor) for p in value):
+        return [p.to(device, non_blocking=True) for p in value]
+    return value
+
+
+def moved(targets: Sequence[Target], matrix: NDArray[np.float64]) -> Targets:
+    """New dicts whose boxes and polygons follow the (B, 2, 3) symmetries of their images, on whatever device they are."""
+    return follow(targets, matrix)
 
 
 def select(target: Target, keep: NDArray[np.bool_]) -> Target:
     """The target with only the objects where ``keep`` (N,) is true; every key of length N follows."""
-    if keep.all():
-        return dict(target)
+    return dict(target) if keep.all() else {k: _picked(v, keep) for k, v in target.items()}
+
+
+def _picked(value: Any, keep: NDArray[np.bool_]) -> Any:
     rows = np.flatnonzero(keep)
-
-    def pick(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value[torch.from_numpy(rows).to(value.device)] if value.ndim and len(value) == len(keep) else value
-        if isinstance(value, np.ndarray):
-            return value[rows] if value.ndim and len(value) == len(keep) else value
-        if isinstance(value, (list, tuple)) and len(value) == len(keep):
-            picked = [value[i] for i in rows]
-            return tuple(picked) if isinstance(value, tuple) else picked
-        return value
-
-    return {k: pick(v) for k, v in target.items()}
+    if isinstance(value, Tensor):
+        return value[torch.from_numpy(rows).to(value.device)] if value.ndim and len(value) == len(keep) else value
+    if isinstance(value, np.ndarray):
+        return value[rows] if value.ndim and len(value) == len(keep) else value
+    if isinstance(value, (list, tuple)) and len(value) == len(keep):
+        picked = [value[i] for i in rows]
+        return tuple(picked) if isinstance(value, tuple) else picked
+    return value
 
 
 def on_device(targets: Sequence[Target], device: torch.device) -> Targets:
     """The targets with all their tensors on a device, by one copy per key instead of one per object."""
-    out = [dict(t) for t in targets]
-    if device.type == "cpu" and all(v.device.type == "cpu" for t in out for v in t.values() if isinstance(v, Tensor)):
-        return out
-    for key in {k for t in out for k in t}:
-        holders = [t for t in out if isinstance(t.get(key), Tensor)]
-        lists = [t for t in out if isinstance(t.get(key), list) and all(isinstance(p, Tensor) for p in t[key])]
-        parts = [t[key] for t in holders] + [p for t in lists for p in t[key]]
-        same = len({(p.dtype, p.shape[1:], p.device) for p in parts}) == 1 and all(p.ndim for p in parts)
-        if not same:  # scalars or mixed kinds: one by one
-            for t in holders:
-                t[key] = t[key].to(device, non_blocking=True)
-            for t in lists:
-                t[key] = [p.to(device, non_blocking=True) for p in t[key]]
-            continue
-        flat = torch.cat(parts)
-        if device.type == "cuda" and not flat.is_cuda:
-            flat = flat.pin_memory()
-        pieces = iter(flat.to(device, non_blocking=True).split([len(p) for p in parts]))
-        for t in holders:
-            t[key] = next(pieces)
-        for t in lists:
-            t[key] = [next(pieces) for _ in t[key]]
-    return out
+    return follow(targets, device=device)

@@ -1,6 +1,6 @@
 """All numba twins under one name; importing this needs numba."""
 
-from .outlines import coat, filled, move, object_spread, strokes
+from .outlines import coat, filled, move, move_boxes, object_spread, strokes
 from .pixels import (
     add_curves,
     add_impulses,
@@ -11,10 +11,10 @@ from .pixels import (
     blend,
     blur,
     mask,
-    philox,
     scale,
     stretch,
 )
+from .streams import first_words, philox, words
 
 __all__ = [
     "add_curves",
@@ -27,11 +27,14 @@ __all__ = [
     "blur",
     "coat",
     "filled",
+    "first_words",
     "mask",
     "move",
+    "move_boxes",
     "object_spread",
     "philox",
     "scale",
     "stretch",
     "strokes",
+    "words",
 ]

@@ -191,3 +191,20 @@ def move(points, matrix, counts):
             out[i, 1] = m[1, 0] * x + m[1, 1] * y + m[1, 2]
         first += counts[b]
     return out
+
+
+@_jit
+def move_boxes(boxes, matrix, sample):
+    """boxes.move_boxes: (N, 5) boxes under the (2, 3) matrices of their samples."""
+    out = np.empty_like(boxes)
+    for n in range(sample.size):
+        m, x, y, theta = matrix[sample[n]], boxes[n, 0], boxes[n, 1], boxes[n, 4]
+        out[n, 0] = m[0, 0] * x + m[0, 1] * y + m[0, 2]
+        out[n, 1] = m[1, 0] * x + m[1, 1] * y + m[1, 2]
+        out[n, 2], out[n, 3] = boxes[n, 2], boxes[n, 3]
+        determinant, turn = m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0], abs(m[1, 0]) * (np.pi / 2)
+        if turn != 0 or determinant != 1:
+            theta = (theta * determinant + turn + np.pi / 2) % np.pi - np.pi / 2
+            theta -= np.pi * (theta >= np.pi / 2)
+        out[n, 4] = theta
+    return out

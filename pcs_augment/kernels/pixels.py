@@ -87,21 +87,6 @@ def stretch(x, factor):
         flat[i] = _clip((flat[i] - middle) * factor + middle)
 
 
-@_jit
-def philox(n, item, key0, key1, lane):
-    """rng.host_philox: (calls, 4) words."""
-    out = np.empty((n.size, 4), np.uint64)
-    for i in range(n.size):
-        c0, c1, c2, c3, k0, k1 = n[i], item[i], lane, np.uint64(0), key0[i], key1[i]
-        for _ in range(10):
-            p0, p1 = c0 * _M0, c2 * _M1
-            c0, c1, c2, c3 = (p1 >> _S32) ^ c1 ^ k0, p1 & _MASK, (p0 >> _S32) ^ c3 ^ k1, p0 & _MASK
-            k0 = (k0 + _W0) & _MASK
-            k1 = (k1 + _W1) & _MASK
-        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = c0, c1, c2, c3
-    return out
-
-
 _CALLS = 64  # of Philox in flight: 32-bit words side by side vectorise
 
 

@@ -22,7 +22,7 @@ from ..transfer import host_tensors, to_device
 from .update import keys_in, keys_of, per_image
 
 GPU_CHUNK_PX = 2**26  # pixels of layers in flight at once
-_WORDS_PER_TEXTURE = 4
+_FIRST_TEXTURE, _WORDS_PER_TEXTURE = 4, 4
 _COLUMNS = ("sample", "layer", "item", "scale", "first", "second")
 
 
@@ -34,6 +34,7 @@ class _NoiseLayer(Step):
     as the published code does; bins: None for fine equalisation, 256 for the published 8-bit one.
     """
 
+    words_ahead = _FIRST_TEXTURE
     kind = ""
 
     def __init__(
@@ -53,19 +54,19 @@ class _NoiseLayer(Step):
         self.equalize_layer = bool(equalize_layer)
         chosen_equalize(bins)
         self.bins = bins
-        self.words = 4 + 2 * self.textures[1] * _WORDS_PER_TEXTURE
+        self.words = _FIRST_TEXTURE + 2 * self.textures[1] * _WORDS_PER_TEXTURE
 
     def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         low, high = self.scale or (SMALLEST_SCALE, max(SMALLEST_SCALE, float(np.hypot(*shape[2:]))))
-        counts = np.stack([stream.integer(c, *self.textures)[sample] for c in (1, 2)], -1)  # (A, 2)
-        most = self.textures[1]
+        mine = stream.of(sample)
+        counts = np.stack([mine.integer(c, *self.textures) for c in (1, 2)], -1)  # (A, 2)
         layer, ordinal = repeat_ranges(counts.reshape(-1))  # layer 2 a + (0 or 1) of the a-th touched sample
-        words = stream.words[sample, 4 : 4 + 2 * most * _WORDS_PER_TEXTURE].reshape(-1, most, _WORDS_PER_TEXTURE)
-        owner = sample[layer // 2]
-        drawn = draw_textures(words[layer, ordinal], low, high)
-        names = {"sample": owner, "layer": layer % 2, "item": layer % 2 * most + ordinal}
-        return {"textures": names | self._settle(drawn) | keys_of(stream.keys, owner)}
+        owner, which = sample[layer // 2], layer % 2
+        item = which * self.textures[1] + ordinal
+        words = stream.later_words(owner, _FIRST_TEXTURE + item * _WORDS_PER_TEXTURE, _WORDS_PER_TEXTURE)
+        names = {"sample": owner, "layer": which, "item": item}
+        return {"textures": names | self._settle(draw_textures(words, low, high)) | keys_of(stream.keys, owner)}
 
     def _settle(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return drawn

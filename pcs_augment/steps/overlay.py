@@ -54,21 +54,23 @@ class Overlay(Step):
     def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         height, width = shape[2:]
         sample = self.chosen(stream)
-        bottom, right = stream.integer(2, 0, 1), stream.integer(3, 0, 1)
-        across, down = stream.integer(7, *self.band), stream.integer(8, *self.band)
+        mine = stream.of(sample)
+        bottom, right = mine.integer(2, 0, 1), mine.integer(3, 0, 1)
+        across, down = mine.integer(7, *self.band), mine.integer(8, *self.band)
         columns = {
-            "kernel": np.array(self.kernels)[stream.integer(6, 0, len(self.kernels) - 1)],
-            "round": (stream.uniform(1) < self.round_chance).astype(np.int64),
-            "x": (right + stream.uniform(4, -self.jitter, self.jitter)) * width,
-            "y": (bottom + stream.uniform(5, -self.jitter, self.jitter)) * height,
-            "radius": self._radius(stream, height, width),
+            "sample": sample,
+            "kernel": np.array(self.kernels)[mine.integer(6, 0, len(self.kernels) - 1)],
+            "round": (mine.uniform(1) < self.round_chance).astype(np.int64),
+            "x": (right + mine.uniform(4, -self.jitter, self.jitter)) * width,
+            "y": (bottom + mine.uniform(5, -self.jitter, self.jitter)) * height,
+            "radius": self._radius(mine, height, width),
             # the part that stays visible between the bands
             "left": np.minimum(np.where(right, 0, across), width),
             "right": np.maximum(np.where(right, width - across, width), 0),
             "top": np.minimum(np.where(bottom, 0, down), height),
             "bottom": np.maximum(np.where(bottom, height - down, height), 0),
         }
-        return {"images": {"sample": sample, **{k: v[sample] for k, v in columns.items()}}}
+        return {"images": columns}
 
     def _radius(self, stream: Stream, height: int, width: int) -> np.ndarray:
         # the two kinds exclude each other, so the circle's radius may share its word with the width of a band

@@ -21,7 +21,7 @@ from ..targets import Instances
 from ..transfer import host_tensors, to_device
 
 SAMPLES = 100
-_WORDS_PER_CURVE = 8
+_FIRST_CURVE, _WORDS_PER_CURVE = 4, 8
 _CHUNK_PX = 2**25  # pixels of coverage maps in flight
 
 
@@ -32,6 +32,8 @@ class Splines(Step):
     spline does, which for so few knots is one polynomial; it is sampled 100 times and turned by a random angle about the image
     centre. curves: how many per image; knots: how many per curve; widths: px, equally likely; offset: grey offset.
     """
+
+    words_ahead = _FIRST_CURVE
 
     def __init__(
         self,
@@ -49,13 +51,12 @@ class Splines(Step):
         if not self.widths or not all(0 < w <= 50 for w in self.widths):
             raise InputError(f"widths must be a non-empty sequence of px in (0, 50], got {widths!r}")
         self.offset = check_interval("offset", offset, -1, 1)
-        self.words = 4 + self.curves[1] * _WORDS_PER_CURVE
+        self.words = _FIRST_CURVE + self.curves[1] * _WORDS_PER_CURVE
 
     def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
-        owner, ordinal = repeat_ranges(stream.integer(1, *self.curves)[sample])
-        words = stream.words[sample, 4 : 4 + self.curves[1] * _WORDS_PER_CURVE]
-        words = words.reshape(len(sample), self.curves[1], _WORDS_PER_CURVE)[owner, ordinal]
+        owner, ordinal = repeat_ranges(stream.of(sample).integer(1, *self.curves))
+        words = stream.later_words(sample[owner], _FIRST_CURVE + ordinal * _WORDS_PER_CURVE, _WORDS_PER_CURVE)
         heights = scale_uniform(words[:, 4:8]) * shape[2]
         curves = {
             "sample": sample[owner],

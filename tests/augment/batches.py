@@ -56,3 +56,15 @@ def assert_same_targets(a, b):
                 assert all(torch.equal(p, q) for p, q in zip(x[key], y[key]))
             else:
                 assert x[key] == y[key], key
+
+
+def assert_same_plans(a, b):
+    assert (a.shape, a.seed, a.epoch, a.settings) == (b.shape, b.seed, b.epoch, b.settings)
+    assert np.array_equal(a.index, b.index)
+    assert np.array_equal(a.objects, b.objects)
+    for x, y in zip(a.steps, b.steps, strict=True):
+        assert {n: set(t) for n, t in x.items()} == {n: set(t) for n, t in y.items()}
+        for name, table in x.items():
+            for column, values in table.items():
+                assert values.dtype == y[name][column].dtype
+                assert np.array_equal(values, y[name][column]), (name, column)

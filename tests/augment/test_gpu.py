@@ -78,6 +78,28 @@ def test_the_loader_gives_what_the_pipeline_gives(sample):
     assert [len(t["boxes"]) for t in got] == [len(t["boxes"]) for t in want_targets]
 
 
+def test_plans_from_workers_give_what_the_pipeline_gives(sample):
+    images, targets, index = sample
+    pipeline = pa.default_pipeline(seed=3)
+    collate = pa.DrawingCollate(pipeline)
+    data = DataLoader(
+        pa.PCSDataset(SAMPLE), batch_size=4, num_workers=2, collate_fn=collate, pin_memory=True, persistent_workers=True
+    )
+    augmented = pa.AugmentedLoader(data, pipeline)
+    for epoch in range(2):
+        augmented.set_epoch(epoch)
+        want, want_targets = pipeline(images.cuda(), targets, index=index, epoch=epoch)
+        out = list(augmented)
+        assert torch.equal(torch.cat([b[0] for b in out]), want)
+        assert [len(t["boxes"]) for b in out for t in b[1]] == [len(t["boxes"]) for t in want_targets]
+        assert all(p.is_cuda for b in out for t in b[1] for p in t["polygons"])
+
+
+def test_bad_values_are_found_in_the_loop():
+    with pytest.raises(pa.InputError, match="expected floats"):
+        list(pa.AugmentedLoader([(torch.full((1, 1, 8, 8), 2.0), None, [0])], pa.default_pipeline()))
+
+
 def test_bad_values_are_found_in_the_call():
     with pytest.raises(pa.InputError, match="expected floats"):
         pa.default_pipeline()(torch.full((1, 1, 8, 8), 2.0, device="cuda"))

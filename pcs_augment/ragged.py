@@ -1,0 +1,181 @@
+"""The targets of a batch as one tensor per key, where there were one per image or even one per object.
+
+Thousands of outlines are gathered, moved, sent to a device or to another process at the price of a few tensors.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Target = dict[str, Any]
+Targets = list[Target]
+
+
+class Outlines(list[Tensor]):
+    """A list of (K, 2) tensors that remembers, until it is changed, the one tensor that they are views of.
+
+    So it travels between processes as one tensor, and a batch is drawn quickly. Outlines may be changed in place, replaced,
+    added and removed as in any list; only another ``data`` or shape given to an outline in the list goes unnoticed.
+    """
+
+    whole: tuple[Tensor, NDArray[np.int64]] | None = None  # (V, 2) points, (N,) corners of each outline
+
+    def __init__(self, outlines: Iterable[Tensor] = ()) -> None:
+        super().__init__(outlines)
+        self.whole = getattr(outlines, "whole", None)
+
+    @staticmethod
+    def split(points: Tensor, corners: NDArray[np.int64]) -> Outlines:
+        """(V, 2) points as outlines with these (N,) numbers of corners."""
+        out = Outlines(points.split(corners.tolist()))
+        out.whole = points, corners
+        return out
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Outlines.split, joined_outlines(self)
+
+
+def _forgetful(name: str) -> Callable[..., Any]:
+    method = getattr(list, name)
+
+    @functools.wraps(method)
+    def change(self: Outlines, *args: Any, **options: Any) -> Any:
+        self.whole = None
+        return method(self, *args, **options)
+
+    return change
+
+
+for _name in ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"):
+    setattr(Outlines, _name, _forgetful(_name))
+for _name in ("__setitem__", "__delitem__", "__iadd__", "__imul__"):
+    setattr(Outlines, _name, _forgetful(_name))
+
+
+def joined_outlines(outlines: Sequence[Any]) -> tuple[Tensor, NDArray[np.int64]]:
+    """The points of outlines and how many each has; TypeError or RuntimeError where they are no tensors of one form."""
+    whole = getattr(outlines, "whole", None)
+    if whole is not None:
+        return whole
+    if not len(outlines):
+        return torch.zeros(0, 2), np.zeros(0, np.int64)
+    # thousands of small tensors: this is the quickest way to learn their lengths
+    sizes = np.fromiter(map(Tensor.numel, outlines), np.int64, len(outlines))
+    points = torch.cat(tuple(outlines))
+    return points, sizes // max(1, points[:1].numel())
+
+
+class Column(NamedTuple):
+    """What the targets of a batch have under one key: tensors, or lists of tensors, joined along their first axis."""
+
+    holders: list[int]  # the targets that have the key
+    values: Tensor
+    sizes: list[int]  # rows, or outlines, of each holder
+    corners: NDArray[np.int64] | None  # rows of each outline, for lists
+
+    def rows(self) -> list[int]:
+        """Rows of ``values`` of each holder."""
+        if self.corners is None:
+            return self.sizes
+        return np.diff(np.append(0, np.cumsum(self.corners))[np.cumsum([0, *self.sizes])]).tolist()
+
+    def picked(self, keep: NDArray[np.bool_]) -> Column:
+        """What belongs to the entries of the mask."""
+        sizes = np.diff(np.append(0, np.cumsum(keep))[np.cumsum([0, *self.sizes])]).tolist()
+        corners = None if self.corners is None else self.corners[keep]
+        rows = keep if self.corners is None else np.repeat(keep, self.corners)
+        if self.values.device.type == "cpu" and self.values.dtype != torch.bfloat16:
+            # NumPy, as waking torch's threads takes longer than the work
+            values = torch.from_numpy(self.values.detach().numpy().compress(rows, 0))
+        else:
+            index = torch.from_numpy(np.flatnonzero(rows)).to(self.values.device, non_blocking=True)
+            values = self.values.index_select(0, index)
+        return self._replace(values=values, sizes=sizes, corners=corners)
+
+    def split(self) -> list[Any]:
+        """What each holder has."""
+        parts = self.values.split(self.rows())
+        if self.corners is None:
+            return list(parts)
+        outlines, out, first = self.values.split(self.corners.tolist()), [], 0
+        for points, n in zip(parts, self.sizes):
+            mine = Outlines(outlines[first : first + n])
+            mine.whole = points, self.corners[first : first + n]
+            out.append(mine)
+            first += n
+        return out
+
+
+def join(targets: Sequence[Target], keys: Iterable[str] | None = None) -> tuple[Targets, dict[str, Column]]:
+    """Columns of what can be joined, and the targets with None in its place; keys: None for all."""
+    rest = [dict(t) for t in targets]
+    columns = {}
+    for key in dict.fromkeys(k for t in targets for k in t) if keys is None else keys:
+        holders = [i for i, t in enumerate(targets) if t.get(key) is not None]
+        column = _column(holders, [targets[i][key] for i in holders])
+        if column is not None:
+            columns[key] = column
+            for i in holders:
+                rest[i][key] = None
+    return rest, columns
+
+
+def _column(holders: list[int], values: list[Any]) -> Column | None:
+    """None where splitting would not give back what was joined: other things than tensors, or several types or shapes."""
+    try:
+        if all(isinstance(v, Tensor) for v in values):
+            if len({v.dtype for v in values}) == 1 and len({v.shape[1:] for v in values}) == 1:
+                return Column(holders, torch.cat(values), [v.shape[0] for v in values], None)
+        elif all(isinstance(v, list) for v in values) and len({p.dtype for v in values for p in _tensors(v)}) == 1:
+            points, corners = zip(*(joined_outlines(v) for v in values if _tensors(v)))
+            return Column(holders, torch.cat(points), [len(v) for v in values], np.concatenate(corners))
+    except (AttributeError, TypeError, RuntimeError):
+        pass
+    return None
+
+
+def _tensors(outlines: list[Any]) -> Sequence[Any]:
+    """Tensors that stand for all outlines of a list."""
+    whole = getattr(outlines, "whole", None)
+    return outlines if whole is None else whole[:1]
+
+
+def gathered(target: Target) -> Target:
+    """The target with its list of outlines as views of one tensor, where they can be."""
+    outlines = target.get("polygons") if isinstance(target, dict) else None
+    if not isinstance(outlines, list) or getattr(outlines, "whole", None) is not None:
+        return target
+    column = _column([0], [outlines])
+    return target if column is None else {**target, "polygons": column.split()[0]}
+
+
+def fill(rest: Targets, columns: dict[str, Column]) -> Targets:
+    """The inverse of ``join``."""
+    for key, column in columns.items():
+        for i, value in zip(column.holders, column.split()):
+            rest[i][key] = value
+    return rest
+
+
+class BatchTargets(list[Target]):
+    """The targets of a batch: a list of dicts that travels between processes as one tensor per key."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not all(isinstance(t, dict) for t in self):
+            return BatchTargets, (list(self),)  # whoever reads it explains what is wrong
+        return _received, join(self)
+
+    def pin_memory(self) -> BatchTargets:
+        """Itself: what goes to a GPU is pinned in one piece when it is sent."""
+        return self
+
+
+def _received(rest: Targets, columns: dict[str, Column]) -> BatchTargets:
+    return BatchTargets(fill(rest, columns))
