@@ -19,12 +19,13 @@ LISTS = ("float32 images on the host", "uint8 images on the host")
 
 
 class Entry(NamedTuple):
-    """One library's way: ``make`` returns a function of the images in the form that ``data`` names."""
+    """One library's way: ``make`` returns a function of at most ``most`` images in the form that ``data`` names."""
 
     contest: Contest
     library: str
     data: str
     make: Callable[..., Callable[[Any], Any]]
+    most: int
 
 
 class Contest:
@@ -37,9 +38,9 @@ class Contest:
         self.work, self.law, self.unit = work, law, unit
         self.entries: list[Entry] = []
 
-    def entry(self, library: str, data: str) -> Callable[[Callable], Callable]:
+    def entry(self, library: str, data: str, most: int = 64) -> Callable[[Callable], Callable]:
         def add(make: Callable) -> Callable:
-            self.entries.append(Entry(self, library, data, make))
+            self.entries.append(Entry(self, library, data, make, most))
             return make
 
         return add
@@ -74,6 +75,7 @@ def as_float(result: Any) -> Tensor:
 def run(entry: Entry, images: Tensor, clock: Callable, **options: Any) -> None:
     """Check an entry on the images, then time it."""
     work = entry.make(**options)
+    images = images[: entry.most]
     given = forms(images, entry.data)
     before = as_float(given).clone()
     entry.contest.law(before, as_float(work(given)), 1 / 255 if "uint8" in entry.data else 0)
