@@ -3,7 +3,7 @@
     pytest benchmarks --benchmark-only --benchmark-json results.json [--device cuda] [--seconds 1.5]
 
 A round calls the work so often that it lasts at least 50 ms and then waits for the device, so launching and waiting weigh no
-more than in a loop that trains. Inputs take turns (``turns``), so that none is found in a cache because it was used just before.
+more than in a loop that trains. Inputs take turns (``turns``), so that none is in a cache because it was used just before.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cv2
+import numba
 import pytest
 import torch
 from torch import Tensor
@@ -27,8 +28,8 @@ from pcs_augment.bench import labelled_batch, machine
 
 ROUND = 0.05  # s
 AWAY = 2**28  # bytes of inputs that take turns: more than any cache holds
-SHOWN = ("pcs-augment torch numpy numba triton kornia torchvision albumentations opencv-python-headless scipy noise "
-         "perlin-numpy opensimplex pytest-benchmark").split()  # fmt: skip
+LIBRARIES = ("torch", "numpy", "numba", "triton", "kornia", "torchvision", "albumentations", "opencv-python-headless", "scipy")
+SMALL = ("noise", "perlin-numpy", "opensimplex", "pytest-benchmark")
 IMPORTED = {"perlin-numpy": "perlin_numpy", "opencv-python-headless": "cv2"}
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks a server for its newest version otherwise
@@ -48,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     machine_info["line"] = machine(config.getoption("device"))
     machine_info["threads"] = torch.get_num_threads()
-    machine_info["versions"] = {name: _version(name) for name in SHOWN}
+    machine_info["versions"] = {name: _version(name) for name in (*LIBRARIES, *SMALL)}
 
 
 def _version(package: str) -> str:
@@ -82,13 +83,14 @@ def same_threads() -> None:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """torch (whose count the CPU kernels follow) and OpenCV on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    yield
-    torch.set_num_threads(before)
-    cv2.setNumThreads(before)
+    """torch (whose count the kernels of pcs_augment follow), OpenCV and numba (where opensimplex needs it) on one thread."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    for many in ((1, 1), before):
+        numba.set_num_threads(many[1])
+        torch.set_num_threads(many[0])
+        cv2.setNumThreads(many[0])
+        if many is not before:
+            yield
 
 
 @pytest.fixture(scope="session")

@@ -31,10 +31,11 @@ class Entry(NamedTuple):
 class Contest:
     """``law(before, after, grey)`` asserts that the work was done; both (B, 1, H, W) float32 in [0, 1] on the host.
 
-    ``grey`` is the rounding that the form of the data causes: 1 / 255 for 8-bit images, else 0.
+    ``grey`` is the rounding that the form of the data causes: 1 / 255 for 8-bit images, else 0. What the law returns, how exact
+    the work was, stands beside the time.
     """
 
-    def __init__(self, work: str, law: Callable[[Tensor, Tensor, float], None], unit: str = "image") -> None:
+    def __init__(self, work: str, law: Callable[[Tensor, Tensor, float], str | None], unit: str = "image") -> None:
         self.work, self.law, self.unit = work, law, unit
         self.entries: list[Entry] = []
 
@@ -78,8 +79,9 @@ def run(entry: Entry, images: Tensor, clock: Callable, **options: Any) -> None:
     images = images[: entry.most]
     given = forms(images, entry.data)
     before = as_float(given).clone()
-    entry.contest.law(before, as_float(work(given)), 1 / 255 if "uint8" in entry.data else 0)
+    found = entry.contest.law(before, as_float(work(given)), 1 / 255 if "uint8" in entry.data else 0)
     inputs: Iterator[Any] = turns(given)
     contest = entry.contest
-    about = {"work": contest.work, "library": entry.library, "data": entry.data, "ours": entry.library.startswith(OURS)}
+    about = {"work": contest.work, "library": entry.library, "data": entry.data, "found": found or ""}
+    about["ours"] = entry.library.startswith(OURS)
     clock(lambda: work(next(inputs)), len(images), "peers", f"{contest.work}: {entry.library}", contest.unit, **about)

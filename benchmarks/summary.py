@@ -1,4 +1,7 @@
-"""Turn pytest-benchmark's JSON into Markdown tables and pictures: ``python benchmarks/summary.py results.json --out out/bench``."""
+"""Turn pytest-benchmark's JSON into tables (Markdown) and pictures.
+
+python benchmarks/summary.py results.json --out out/bench
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from pcs_augment.files import made_folder, written
 
@@ -66,19 +71,22 @@ def tables(document: dict[str, Any]) -> str:
 
 
 def plain_table(measured: list[Row]) -> str:
-    lines = ["| benchmark | per | median, ms | spread, ms | per s | in a call | rounds | threads |", "|---|---|" + "--:|" * 6]
+    lines = ["| benchmark | per | median, ms | spread, ms | per s | batch | rounds | threads |", "|---|---|" + "--:|" * 6]
     for r in measured:
-        items = r.about.get("batch", r.about["items"])
+        batch, threads = r.about.get("batch", r.about["items"]), r.about["threads"]
         lines.append(
-            f"| {r.name} | {r.about['unit']} | {figures(r.ms)} | {figures(r.spread)} | {1e3 / r.ms:,.0f} | {items} | {r.rounds} "
-            f"| {r.about['threads']} |"
+            f"| {r.name} | {r.about['unit']} | {figures(r.ms)} | {figures(r.spread)} | {1e3 / r.ms:,.0f} "
+            f"| {batch} | {r.rounds} | {threads} |"
         )
     return "\n".join(lines)
 
 
 def peers_table(measured: list[Row]) -> str:
     """The ratio is the peer's time over ours: below 1 the peer is faster."""
-    lines = ["| work | library | data | per | median, ms | spread, ms | peer / ours |", "|---|---|---|---|--:|--:|--:|"]
+    lines = [
+        "| work | library | data | per | median, ms | spread, ms | peer / ours | checked before |",
+        "|---|---|---|---|--:|--:|--:|---|",
+    ]
     for work, mine in contests(measured):
         ours = next((r for r in mine if r.about["ours"]), None)
         for i, r in enumerate(mine):
@@ -87,7 +95,7 @@ def peers_table(measured: list[Row]) -> str:
                 ratio += " (the peer is faster)"
             lines.append(
                 f"| {work if i == 0 else ''} | {r.about['library']} | {r.about['data']} | {r.about['unit']} "
-                f"| {figures(r.ms)} | {figures(r.spread)} | {ratio} |"
+                f"| {figures(r.ms)} | {figures(r.spread)} | {ratio} | {r.about['found']} |"
             )
     threads = ", ".join(sorted({str(r.about["threads"]) for r in measured}))
     return f"Threads on each side: {threads}.\n\n" + "\n".join(lines)
@@ -101,34 +109,41 @@ def contests(measured: list[Row]) -> Iterable[tuple[str, list[Row]]]:
 
 
 def figures(ms: float) -> str:
-    """Three figures, and never an exponent."""
+    """Three figures, as far as four decimals go."""
+    if 0 < ms < 0.00005:
+        return "< 0.0001"
     return f"{ms:.4f}" if ms < 0.1 else f"{ms:.3f}" if ms < 1 else f"{ms:.2f}" if ms < 10 else f"{ms:,.1f}"
 
 
-def save(figure: plt.Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     with written(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
     plt.close(figure)
 
 
-def barred(axes: plt.Axes, names: list[str], measured: list[Row], colours: list[str]) -> None:
+def barred(axes: plt.Axes, names: list[str], measured: list[Row], colours: list[str], rates: bool) -> None:
     """Bars on a logarithmic axis with their times and interquartile ranges; the first row on top."""
     times = [r.ms for r in measured]
     place = range(len(times))
     axes.barh(place, times, color=colours, height=0.7, log=True)
     axes.errorbar(times, place, xerr=[r.spread / 2 for r in measured], fmt="none", ecolor="black", elinewidth=0.8)
     axes.set_yticks(place, names, fontsize=9)
-    axes.invert_yaxis()
-    axes.set_xlim(min(times) / 3, max(times) * 6)
+    axes.set_ylim(len(times) - 0.4, -0.6)
+    low, high = max(min(times), max(times) / 1e3), max(times)
+    room = 0.35 if rates else 0.2  # of the width, for the words behind the longest bar
+    axes.set_xlim(low / 3, high * (3 * high / low) ** (room / (1 - room)) * 1.3)
     axes.grid(axis="x", alpha=0.3)
     axes.tick_params(axis="x", labelsize=8)
+    axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     for i, r in enumerate(measured):
-        axes.text((r.ms + r.spread / 2) * 1.15, i, f"{figures(r.ms)} ms", va="center", fontsize=8)
+        words = f"{figures(r.ms)} ms" + (f", {1e3 / r.ms:,.0f} images/s" if rates else "")
+        axes.text(max((r.ms + r.spread / 2) * 1.15, low / 2.8), i, words, va="center", fontsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
-def bars(measured: list[Row], title: str, machine: str, path: Path) -> None:
+def bars(measured: list[Row], machine: str, path: Path, rates: bool) -> None:
     """One picture with a panel for each group."""
     groups = [g for g in GROUPS if any(r.group == g for r in measured)]
     heights = [sum(r.group == g for r in measured) + 2 for g in groups]
@@ -138,28 +153,29 @@ def bars(measured: list[Row], title: str, machine: str, path: Path) -> None:
     for axes, group in zip(panels[:, 0], groups):
         mine = [r for r in measured if r.group == group]
         names = [r.name if r.about["unit"] == "image" else f"{r.name} (per {r.about['unit']})" for r in mine]
-        barred(axes, names, mine, [BLUE] * len(mine))
+        barred(axes, names, mine, [BLUE] * len(mine), rates)
         axes.set_title(GROUPS[group], loc="left", fontsize=11)
-    panels[-1, 0].set_xlabel("ms per image, or what the name says")
-    figure.suptitle(f"{title}\n{machine}", fontsize=10)
+    panels[-1, 0].set_xlabel("ms per image, or what the name says; lower is better")
+    figure.suptitle(machine, fontsize=10)
     save(figure, path)
 
 
 def peers(measured: list[Row], machine: str, path: Path) -> None:
-    """A panel for each kind of work; this library in blue, faster peers in orange."""
+    """A panel for each kind of work, in two columns; this library in blue, faster peers in orange."""
     games = list(contests(measured))
-    columns = 2
-    height = max(len(mine) for _, mine in games) + 1.6
-    lines = -(-len(games) // columns)
-    figure, panels = plt.subplots(lines, columns, figsize=(16, 0.24 * height * lines + 0.8), squeeze=False, layout="constrained")
-    for axes, (work, mine) in zip(panels.flat, games):
-        fastest = min((r.ms for r in mine if r.about["ours"]), default=0)
-        colours = [BLUE if r.about["ours"] else ORANGE if r.ms < fastest else GREY for r in mine]
-        barred(axes, [r.about["library"] for r in mine], mine, colours)
-        axes.set_ylim(max(height - 1.6, 1) - 0.4, -0.6)
-        axes.set_title(f"{work}, ms per {mine[0].about['unit']}", loc="left", fontsize=10)
-    for axes in panels.flat[len(games) :]:
-        axes.set_visible(False)
+    heights = [len(mine) + 2.5 for _, mine in games]
+    split = min(range(len(games) + 1), key=lambda i: abs(sum(heights[:i]) - sum(heights[i:])))
+    tallest = max(sum(heights[:split]), sum(heights[split:]))
+    figure = plt.figure(figsize=(16, 0.26 * tallest + 0.6), layout="constrained")
+    for part, which in zip(figure.subfigures(1, 2), (slice(None, split), slice(split, None))):
+        rest = max(tallest - sum(heights[which]), 0.1)
+        panels = part.subplots(len(heights[which]) + 1, 1, height_ratios=[*heights[which], rest], squeeze=False)[:, 0]
+        panels[-1].set_visible(False)
+        for axes, (work, mine) in zip(panels, games[which]):
+            fastest = min((r.ms for r in mine if r.about["ours"]), default=0)
+            colours = [BLUE if r.about["ours"] else ORANGE if r.ms < fastest else GREY for r in mine]
+            barred(axes, [r.about["library"] for r in mine], mine, colours, rates=False)
+            axes.set_title(f"{work}, ms per {mine[0].about['unit']}", loc="left", fontsize=10)
     figure.suptitle(f"pcs_augment blue, faster peers orange, slower ones grey\n{machine}", fontsize=10)
     save(figure, path)
 
@@ -185,10 +201,9 @@ def scaling(measured: list[Row], machine: str, path: Path) -> None:
         else:
             axes.set_xticks(ticks)
         axes.set_yscale("log")
-        low, high = min(r.ms for r in mine), max(r.ms for r in mine)
-        axes.set_ylim(low / 2, high * 2)
+        axes.set_ylim(min(r.ms for r in mine) / 2, max(r.ms for r in mine) * 2)
         axes.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
-        axes.yaxis.set_minor_formatter(lambda v, _: f"{v:g}" if high / low < 10 and f"{v:.0e}"[0] in "25" else "")
+        axes.yaxis.set_minor_formatter(lambda v, _: f"{v:g}" if f"{v:.0e}"[0] in "25" else "")
         axes.set_xlabel(name)
         axes.set_ylabel("ms per image")
         axes.grid(alpha=0.3, which="both")
@@ -213,7 +228,7 @@ def main() -> None:
     for name, groups in (("pipeline", ("pipeline", "loader")), ("steps", ("steps", "functions"))):
         mine = [r for r in measured if r.group in groups]
         if mine:
-            bars(mine, "Lower is better", machine, folder / f"{name}.png")
+            bars(mine, machine, folder / f"{name}.png", rates=name == "pipeline")
     for name, draw in (("peers", peers), ("scaling", scaling)):
         mine = [r for r in measured if r.group == name]
         if mine:

@@ -17,7 +17,7 @@ from pcs_augment.checks import as_float
 
 GROUP = "pipeline"
 STEPS = list(enumerate(type(s).__name__ for s in pa.default_pipeline().steps))
-SAMPLES = {"cpu": 128, "cuda": 1024}  # of the data set in memory
+SAMPLES = {"cpu": 256, "cuda": 2048}  # of the data set in memory
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8], ids=lambda d: str(d)[6:])
@@ -76,7 +76,7 @@ def test_as_published(clock):
 
 @pytest.mark.parametrize(("position", "name"), STEPS, ids=[f"{i + 1:02d}-{n}" for i, n in STEPS])
 def test_step(batch, clock, position, name):
-    """One step of the default pipeline with its own chance p, averaged over epochs. Pixels are changed in place, again and again."""
+    """A step of the default pipeline with its own chance p, averaged over epochs; pixels change in place, again and again."""
     images, targets, index = batch
     pipeline = pa.default_pipeline(seed=1)
     step = pipeline.sequence()[position]
@@ -91,7 +91,7 @@ def test_step(batch, clock, position, name):
             step._change(pixels, plan.steps[position])
             step._filter(pixels, plan.steps[position], keep, first)
 
-    clock(call, len(images) * len(plans), "steps", f"{position + 1:2} {name}, p = {step.p:g}")
+    clock(call, len(images) * len(plans), "steps", f"{position + 1:2} {name}, p = {step.p:g}", batch=len(images))
 
 
 class InMemory(Dataset):
@@ -125,4 +125,4 @@ def test_loader(clock, device, workers, augmented):
             images.to(device, non_blocking=True)
 
     what = "AugmentedLoader" if augmented else "bare DataLoader"
-    clock(call, len(data), "loader", f"{what}, {workers} workers")
+    clock(call, len(data), "loader", f"{what}, {workers} workers", batch=64)
