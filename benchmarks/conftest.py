@@ -59,7 +59,7 @@ def _version(package: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
     except (ImportError, RuntimeError) as e:  # RuntimeError: torchvision that was built for another torch
-        return f"{version}, cannot be imported: {str(e).splitlines()[0]}"
+        return f"{version} (cannot be imported: {str(e).splitlines()[0]})"
     return version
 
 
