@@ -105,7 +105,7 @@ def turns(values: Tensor | Sequence[Any]) -> Iterator[Any]:
     size = values.nbytes if isinstance(values, Tensor) else sum(v.nbytes for v in values)
     copies = [values] + [
         values.clone() if isinstance(values, Tensor) else [v.copy() for v in values]
-        for _ in range(min(32, -(-AWAY // max(size, 1))) - 1)
+        for _ in range(min(512, -(-AWAY // max(size, 1))) - 1)
     ]
     return itertools.cycle(copies)
 
@@ -121,12 +121,10 @@ def clock(benchmark, device: torch.device, request: pytest.FixtureRequest):
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
 
-        for _ in range(2):
+        for _ in range(2):  # the first call compiles
             began = time.perf_counter()
             work(1)
             once = time.perf_counter() - began
-            if once > 2:  # nothing that is compiled or cached counts there
-                break
         calls = min(1000, math.ceil(ROUND / once))
         rounds = round(request.config.getoption("seconds") / (once * calls))
         benchmark.group = group
