@@ -1,5 +1,6 @@
 """Every chore of the project: ``nox -s demo``, ``tests``, ``tests_blender``, ``tests_cluster``, ``tests_detect``, ``lint``,
-``types``, ``bench``, ``bench_scenes``, ``bench_blender``, ``bench_detect``; ``gpu``, ``gpu_detect`` where there is one.
+``types``, ``bench``, ``bench_scenes``, ``bench_blender``, ``bench_detect``; ``gpu``, ``gpu_detect``, ``bench_gpu`` where there
+is one.
 
 Sessions install the exact versions that CI tests (.ci/constraints.txt), so that they give everybody the same result; the
 package itself asks only for ranges.
@@ -109,12 +110,29 @@ def types(session: nox.Session) -> None:
     session.run("mypy", "pcs_detect/pcs_detect")
 
 
-@nox.session
-def bench(session: nox.Session) -> None:
-    """Benchmarks on the CPU; takes minutes."""
+def bench_on(session: nox.Session, device: str, out: str) -> None:
+    """Run the suites of benchmarks/ on a device; tables and pictures of what they measured land in ``out``."""
     install(session, "-e", ".[bench]")
     install_compiled(session, "noise")
-    session.run("pytest", "benchmarks", "--benchmark-only", "-m", "not gpu", *session.posargs)
+    os.makedirs(out, exist_ok=True)
+    results = f"{out}/results.json"
+    options = ["--benchmark-only", "--benchmark-quiet", f"--benchmark-json={results}", "--device", device]
+    session.run("pytest", "benchmarks", *options, *session.posargs)
+    session.run("python", "benchmarks/summary.py", results, "--out", out)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed on the CPU, beside other libraries: out/bench/tables.md and pictures; takes 10 minutes."""
+    bench_on(session, "cpu", "out/bench")
+
+
+@nox.session
+def bench_gpu(session: nox.Session) -> None:
+    """Speed on a CUDA device, beside other libraries and in a training loop: out/bench_gpu/tables.md and pictures."""
+    bench_on(session, "cuda", "out/bench_gpu")
+    session.run("pcs-augment", "bench", "--device", "cuda", "--out", "out/bench_gpu/command.png")
+    session.run("python", "benchmarks/training_loop.py", "--device", "cuda", "--out", "out/bench_gpu/training_loop")
 
 
 @nox.session
