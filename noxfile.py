@@ -132,7 +132,8 @@ def bench_gpu(session: nox.Session) -> None:
     """Speed on a CUDA device, beside other libraries and in a training loop: out/bench_gpu/tables.md and pictures."""
     bench_on(session, "cuda", "out/bench_gpu")
     session.run("pcs-augment", "bench", "--device", "cuda", "--out", "out/bench_gpu/command.png")
-    session.run("python", "benchmarks/training_loop.py", "--device", "cuda", "--out", "out/bench_gpu/training_loop")
+    session.run("python", "benchmarks/traffic.py", "--measure")
+    session.run("python", "benchmarks/training_loop.py", "--device", "cuda", "--profile", "--out", "out/bench_gpu/training_loop")
 
 
 @nox.session

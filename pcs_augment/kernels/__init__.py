@@ -30,7 +30,10 @@ _library = torch.library.Library("pcs_augment", "DEF")
 def _load(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(f".{name}", __name__)
-    except ImportError:
+    except ModuleNotFoundError:
+        return None  # numba or Triton is not installed
+    except ImportError as e:
+        warnings.warn(f"the {name.upper()} kernels are off: {e}", stacklevel=3)
         return None
     except RuntimeError as e:  # numba finds no place for its cache
         warnings.warn(f"the CPU kernels are off: {e}; set NUMBA_CACHE_DIR to a writable folder", stacklevel=3)
