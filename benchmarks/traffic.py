@@ -10,20 +10,13 @@ host does between the launches of the twins is measured where this runs.
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
-from typing import Any
-from unittest.mock import patch
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from counting import DEFINITION, TWINS, Cost, Counting, Indexing, Rates
-from torch import Tensor
+from counting import Cost, Counting, Indexing, Rates
+from step_times import REST, copy_bandwidth, labelled, measured, names, prepared, using
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pcs_augment import rng
@@ -33,38 +26,11 @@ from pcs_augment.pipeline import default_pipeline
 from pcs_augment.plan import Plan, Tables
 from pcs_augment.targets import Targets
 
-REST = "copy in, targets"
 LONGEST = 12  # kernels that are listed
 # instructions per texture and pixel, at the least: a wave adds two phases and looks up a rank; gradient noise is interpolated
 # twice (its histogram comes first), then looked up
 OPERATIONS = {"interference": 4, "perlin": 28}
-
 Costs = dict[str, Cost]
-
-
-def names(pipeline: Augmentation) -> list[str]:
-    return [f"{number:2} {type(step).__name__}" for number, step in enumerate(pipeline.sequence(), 1)]
-
-
-@contextmanager
-def labelled(pipeline: Augmentation, region: Callable[[str], AbstractContextManager]) -> Iterator[None]:
-    """Run the pixel work of every step inside ``region(name)``."""
-
-    def inside(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any) -> Any:
-            with region(name):
-                return work(*args)
-
-        return run
-
-    for name, step in zip(names(pipeline), pipeline.sequence()):
-        for method in ("_change", "_filter"):
-            setattr(step, method, inside(name, getattr(step, method)))
-    try:
-        yield
-    finally:
-        for step in pipeline.sequence():
-            del step._change, step._filter
 
 
 def counted(
@@ -93,46 +59,6 @@ def _means(totals: Costs, count: int) -> Costs:
     return dict(means)
 
 
-def prepared(
-    pipeline: Augmentation, plans: list[Plan], shape: torch.Size, targets: Targets, rounds: int = 7
-) -> dict[str, float]:
-    """Seconds of this machine's processor, one thread, by step: `apply` with Triton twins that launch nothing.
-
-    Tensors are on the meta device, so torch's operations cost their dispatch alone. Medians over rounds, means over the plans.
-    """
-    spent: dict[str, float] = {}
-
-    @contextmanager
-    def timed(name: str) -> Iterator[None]:
-        began = time.process_time()
-        yield
-        spent[name] = spent.get(name, 0.0) + time.process_time() - began
-
-    library = torch.library.Library("pcs_augment", "IMPL")
-    for name in (n.partition("::")[2] for n in torch._C._dispatch_get_all_op_names() if n.startswith("pcs_augment::")):
-        library.impl(name, partial(getattr(torch.ops.pcs_augment, name).default._op_dk, DEFINITION), "Meta")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    seconds: dict[str, float] = defaultdict(float)
-    with ExitStack() as stack:
-        for module in TWINS:
-            stack.enter_context(patch.object(module, "launch", lambda *args, **constants: None, create=True))
-        stack.enter_context(labelled(pipeline, timed))
-        for plan in plans:
-            results = []
-            for _ in range(rounds):
-                spent.clear()
-                began = time.process_time()
-                pipeline.apply(torch.empty(shape, device="meta"), targets, plan)
-                whole = time.process_time() - began
-                results.append(spent | {REST: whole - sum(spent.values())})
-            for name in results[0]:
-                seconds[name] += statistics.median(r[name] for r in results) / len(plans)
-    torch.set_num_threads(threads)
-    library._destroy()
-    return dict(seconds)
-
-
 def floor(step: Step, tables: Tables, shape: torch.Size) -> Cost:
     """The least a step can do: images it acts on are read and written once, textures evaluated."""
     pixels = int(np.prod(shape[1:])) * 4
@@ -151,62 +77,6 @@ def floor(step: Step, tables: Tables, shape: torch.Size) -> Cost:
     return Cost(images=images, floor=2 * images * pixels)
 
 
-def measured(
-    pipeline: Augmentation, plans: list[Plan], images: Tensor, targets: Targets, rounds: int
-) -> tuple[dict[str, float], str]:
-    """Seconds of the device by step, means over the plans; and a line on the whole.
-
-    A kernel that only waits precedes each step, so that the host's launching is not measured with it.
-    """
-    marks: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
-
-    @contextmanager
-    def timed(name: str) -> Iterator[None]:
-        began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda._sleep(20_000_000)
-        began.record()
-        yield
-        ended.record()
-        marks.append((name, began, ended))
-
-    seconds: dict[str, float] = defaultdict(float)
-    with labelled(pipeline, timed):
-        for number in range(rounds + 1):
-            for plan in plans:
-                pipeline.apply(images, targets, plan)
-                torch.cuda.synchronize()
-                if number:
-                    for name, began, ended in marks:
-                        seconds[name] += began.elapsed_time(ended) / 1e3 / rounds / len(plans)
-                marks.clear()
-    host, whole = [], []
-    for plan in plans * rounds:
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        pipeline.apply(images, targets, plan)
-        host.append(time.perf_counter() - began)
-        torch.cuda.synchronize()
-        whole.append(time.perf_counter() - began)
-    rate = len(images) / statistics.median(whole)
-    line = f"Measured: {statistics.median(host) * 1e3:.2f} ms of the host for `apply`, {rate:,.0f} images/s with it."
-    return dict(seconds), line
-
-
-def copy_bandwidth() -> float:
-    """Bytes/s read and written by a large copy on the device."""
-    source = torch.zeros(2**30, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
-    times = []
-    for _ in range(10):
-        began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        began.record()
-        target.copy_(source)
-        ended.record()
-        torch.cuda.synchronize()
-        times.append(began.elapsed_time(ended) / 1e3)
-    return 2 * source.numel() / statistics.median(times)
-
-
 COLUMNS: dict[str, Callable[[Cost, Rates], str]] = {
     "images": lambda c, r: f"{c.images:.1f}",
     "launches": lambda c, r: f"{c.launches:.0f}",
@@ -217,9 +87,9 @@ COLUMNS: dict[str, Callable[[Cost, Rates], str]] = {
     "MB floor": lambda c, r: f"{c.floor / 1e6:.0f}",
     "M atomics": lambda c, r: f"{c.atomics / 1e6:.1f}",
     "G operations": lambda c, r: f"{c.operations / 1e9:.2f}",
-    "floor": lambda c, r: f"{c.least / 1e9:.2f}",
+    "G floor": lambda c, r: f"{c.least / 1e9:.2f}",
     "ms device": lambda c, r: f"{c.device * 1e3:.3f}",
-    "ms prepared": lambda c, r: f"{c.prepared * 1e3:.3f}",
+    "ms prepared": lambda c, r: f"{c.prepared * 1e3:.3f}" if c.prepared else "",
     "ms host": lambda c, r: f"{_host(c, r) * 1e3:.3f}",
     "ms floor": lambda c, r: f"{_least(c, r) * 1e3:.3f}",
     "ms measured": lambda c, r: f"{c.measured * 1e3:.3f}",
@@ -259,12 +129,6 @@ def _least(cost: Cost, rates: Rates) -> float:
     return max(cost.floor / rates.bandwidth, cost.least / rates.operations)
 
 
-@contextmanager
-def using(kernels: str) -> Iterator[None]:
-    with patch.dict(os.environ, PCS_AUGMENT_KERNELS=kernels):
-        yield
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernels", choices=("triton", "torch", "both"), default="triton")
@@ -291,7 +155,8 @@ def main(argv: list[str] | None = None) -> None:
         f"objects each, means over {args.epochs} batches. {bandwidth / 1e12:.2f} TB/s "
         f"({'measured' if args.measure else 'assumed'}); assumed: {args.link:g} GB/s from the host, {args.atomics:g} G atomic "
         f"operations/s, {args.operations:g} T instructions/s, {args.launch:g} us of the host per launch of torch or copy, "
-        f"{args.triton:g} us per launch of Triton, kernels of {args.kernel:g} us and more.\n"
+        f"{args.triton:g} us per launch of Triton, kernels of {args.kernel:g} us and more. ms prepared: of this machine's "
+        "processor, between the launches of Triton twins.\n"
     )
     totals: Costs = {}
     for title, pipeline in (("Default pipeline", default_pipeline(seed=1)), ("Worst case", worst_case(seed=1))):
