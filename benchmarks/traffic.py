@@ -141,7 +141,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--atomics", type=float, default=100.0, help="assumed G atomic operations per s")
     parser.add_argument("--operations", type=float, default=30.0, help="assumed T instructions per s")
     parser.add_argument("--launch", type=float, default=5.0, help="assumed us of the host per launch of torch or copy")
-    parser.add_argument("--triton", type=float, default=15.0, help="assumed us of the host per launch of Triton")
+    parser.add_argument(
+        "--triton", type=float, default=15.0, help="assumed us of the host per launch of Triton, 7 to 9 in its Python"
+    )
     parser.add_argument("--kernel", type=float, default=2.0, help="assumed us of the shortest kernel")
     parser.add_argument("--measure", action="store_true", help="also measure; needs a CUDA device")
     args = parser.parse_args(argv)
