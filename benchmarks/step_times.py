@@ -1,0 +1,161 @@
+"""Times of the pipeline's steps: of the host between launches, without a GPU, and of a CUDA device."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from counting import DEFINITION, TWINS
+from torch import Tensor
+
+from pcs_augment.base import Augmentation
+from pcs_augment.kernels.gpu import layers
+from pcs_augment.plan import Plan
+from pcs_augment.steps import Displace
+from pcs_augment.targets import Targets
+
+REST = "copy in, targets"
+# what twins leave to torch, and results of the same shape
+IN_TORCH = (
+    (Displace, "_roll", lambda step, x, key: x),
+    (layers, "phases", lambda table, *size: [torch.empty(len(table["scale"]), n, device=size[2]) for n in size[:2]]),
+    (layers, "counted_ranks", lambda y, x: torch.empty(len(y), y.shape[1] * x.shape[1], dtype=torch.int32, device=y.device)),
+)
+
+
+def names(pipeline: Augmentation) -> list[str]:
+    return [f"{number:2} {type(step).__name__}" for number, step in enumerate(pipeline.sequence(), 1)]
+
+
+@contextmanager
+def labelled(pipeline: Augmentation, region: Callable[[str], AbstractContextManager]) -> Iterator[None]:
+    """Run the pixel work of every step inside ``region(name)``."""
+
+    def inside(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            with region(name):
+                return work(*args)
+
+        return run
+
+    for name, step in zip(names(pipeline), pipeline.sequence()):
+        for method in ("_change", "_filter"):
+            setattr(step, method, inside(name, getattr(step, method)))
+    try:
+        yield
+    finally:
+        for step in pipeline.sequence():
+            del step._change, step._filter
+
+
+@contextmanager
+def using(kernels: str) -> Iterator[None]:
+    with patch.dict(os.environ, PCS_AUGMENT_KERNELS=kernels):
+        yield
+
+
+def prepared(
+    pipeline: Augmentation, plans: list[Plan], shape: torch.Size, targets: Targets, rounds: int = 7
+) -> dict[str, float]:
+    """Seconds of this machine's processor, one thread, by step: `apply` with Triton twins that launch nothing.
+
+    Medians over rounds, means over the plans. Tensors are on the meta device, where torch's operations move nothing; the long
+    runs of them in IN_TORCH, which meta tensors make slower than CUDA ones, are left out.
+    """
+    spent: dict[str, float] = {}
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        began = time.process_time()
+        yield
+        spent[name] = spent.get(name, 0.0) + time.process_time() - began
+
+    library = torch.library.Library("pcs_augment", "IMPL")
+    for name in (n.partition("::")[2] for n in torch._C._dispatch_get_all_op_names() if n.startswith("pcs_augment::")):
+        library.impl(name, partial(getattr(torch.ops.pcs_augment, name).default._op_dk, DEFINITION), "Meta")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds: dict[str, float] = defaultdict(float)
+    with ExitStack() as stack:
+        for module in TWINS:
+            stack.enter_context(patch.object(module, "launch", lambda *args, **constants: None, create=True))
+        for owner, name, result in IN_TORCH:
+            stack.enter_context(patch.object(owner, name, result, create=True))
+        stack.enter_context(labelled(pipeline, timed))
+        for plan in plans:
+            results = []
+            for _ in range(rounds):
+                spent.clear()
+                began = time.process_time()
+                pipeline.apply(torch.empty(shape, device="meta"), targets, plan)
+                whole = time.process_time() - began
+                results.append(spent | {REST: whole - sum(spent.values())})
+            for name in results[0]:
+                seconds[name] += statistics.median(r[name] for r in results) / len(plans)
+    torch.set_num_threads(threads)
+    library._destroy()
+    return dict(seconds)
+
+
+def measured(
+    pipeline: Augmentation, plans: list[Plan], images: Tensor, targets: Targets, rounds: int
+) -> tuple[dict[str, float], str]:
+    """Seconds of the device by step, means over the plans; and a line on the whole.
+
+    A kernel that only waits precedes each step, so that the host's launching is not measured with it.
+    """
+    marks: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda._sleep(20_000_000)
+        began.record()
+        yield
+        ended.record()
+        marks.append((name, began, ended))
+
+    seconds: dict[str, float] = defaultdict(float)
+    with labelled(pipeline, timed):
+        for number in range(rounds + 1):
+            for plan in plans:
+                pipeline.apply(images, targets, plan)
+                torch.cuda.synchronize()
+                if number:
+                    for name, began, ended in marks:
+                        seconds[name] += began.elapsed_time(ended) / 1e3 / rounds / len(plans)
+                marks.clear()
+    host, whole = [], []
+    for plan in plans * rounds:
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        pipeline.apply(images, targets, plan)
+        host.append(time.perf_counter() - began)
+        torch.cuda.synchronize()
+        whole.append(time.perf_counter() - began)
+    rate = len(images) / statistics.median(whole)
+    line = f"Measured: {statistics.median(host) * 1e3:.2f} ms of the host for `apply`, {rate:,.0f} images/s with it."
+    return dict(seconds), line
+
+
+def copy_bandwidth() -> float:
+    """Bytes/s read and written by a large copy on the device."""
+    source = torch.zeros(2**30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    times = []
+    for _ in range(10):
+        began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        began.record()
+        target.copy_(source)
+        ended.record()
+        torch.cuda.synchronize()
+        times.append(began.elapsed_time(ended) / 1e3)
+    return 2 * source.numel() / statistics.median(times)

@@ -1,0 +1,126 @@
+"""What a launch of each Triton kernel moves and computes, from its arguments.
+
+Rule: every tensor is read or written once, since what is read again is in a cache. Of ``images`` only the rows that ``sample``
+names count; tables on the device that came from the host carry their values as ``host``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+# Instructions of a thread for each of its pixels (values, gradients): those of the innermost loop, or of the whole kernel where
+# there is none, in the code for compute capability 9.0, over the pixels of a thread. Slow paths of divisions and roots, which
+# ordinary numbers do not take, are among those of _paint, _extremes and _curves: an upper bound.
+INSTRUCTIONS = {
+    "_add_impulses": 29,
+    "_add_noise": 28,
+    "_blend": 53,
+    "_gradients": 39,
+    "_halves": 23,
+    "_layer_counts": 21,
+    "_offsets": 7,
+    "_scale": 9,
+    "_stretch": 12,
+    "_sum": 11,
+    "_turned": 26,
+    "_visible": 23,
+    "_along": 100,  # per distance from the centre, calls of the 64-bit remainder of _mirror among them
+    "_curves": 52,  # per segment near the tile
+    "_extremes": 141,  # per edge
+    "_paint": 98,  # per edge
+    "_perlin_counts": 86,  # per texture
+    "_perlin_sums": 57,  # per texture
+    "_wave_sums": 11,  # per texture
+}
+PASSED_OVER = 2  # of _curves, for a segment that is not near
+IMAGES = {  # how often rows of ``images`` are read or written
+    "_add_impulses": 1,  # hits alone are written, but few runs of 32 bytes are without
+    "_add_noise": 2,
+    "_blend": 2,
+    "_curves": 2,
+    "_scale": 2,
+    "_stretch": 2,
+    "_sum": 1,
+    "_turned": 1,
+}
+ADDED_TO = {"_paint": "owner", "_perlin_counts": "counts", "_layer_counts": "counts"}  # read and written
+
+
+class Work(NamedTuple):
+    moved: int  # bytes
+    atomics: int  # on the memory of the device
+    operations: int  # instructions of threads
+
+
+def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
+    """Of one launch, given its arguments by name."""
+    tensors = {k: v for k, v in given.items() if isinstance(v, Tensor)}
+    whole = {"_along": ("source", "out"), "_extremes": ("images",)}.get(kernel, ("images",) if kernel in IMAGES else ())
+    moved = sum(distinct_bytes(t) for k, t in tensors.items() if k not in whole)
+    if kernel in ADDED_TO:
+        moved += distinct_bytes(tensors[ADDED_TO[kernel]])
+    if kernel in IMAGES:
+        moved += IMAGES[kernel] * len(tensors["sample"]) * distinct_bytes(tensors["images"][:1])
+    places, atomics = programs * _places(given), 0
+    if kernel == "_along":
+        row = 4 * given["height"] * given["width"]
+        into = 2 * (given["ADD"] + given["MULTIPLY"]) or given["channels"]
+        moved += len(tensors["reach"]) * row * (given["channels"] + into)
+        places = int(tensors["reach"].host.sum()) * given["per_image"] * _places(given)
+    elif kernel in ("_perlin_counts", "_perlin_sums", "_wave_sums"):
+        textures = len(tensors["waves" if kernel == "_wave_sums" else "geometry"])
+        places = textures * given["per_image"] * _places(given)
+        atomics = programs * given["BINS"] if kernel == "_perlin_counts" else 0  # at most: empty bins are not added
+    elif kernel in ("_paint", "_extremes"):
+        area, blocks, edges = _parts(given)
+        places = int((blocks * edges).sum()) * given["BX"] * given["BY"]
+        atomics = int(area.sum())  # at most: painted pixels
+        if kernel == "_extremes":
+            moved += int(area.sum()) * 4 * given["channels"]
+            atomics = int(blocks.sum()) * 2 * given["channels"]
+    elif kernel == "_curves":
+        met, all_pairs = _segments_met(given)
+        operations = met * INSTRUCTIONS[kernel] + all_pairs * PASSED_OVER
+        return Work(moved, 0, operations * _places(given))
+    elif kernel == "_layer_counts":
+        atomics = len(tensors["layers"]) * given["n"]
+    elif kernel == "_sum":
+        atomics = programs
+    return Work(moved, atomics, places * INSTRUCTIONS.get(kernel, 0))
+
+
+def distinct_bytes(t: Tensor) -> int:
+    """Of its distinct elements: an expanded axis costs nothing."""
+    return int(np.prod([n for n, step in zip(t.shape, t.stride()) if step != 0])) * t.element_size() if t.numel() else 0
+
+
+def _places(given: dict[str, Any]) -> int:
+    """Pixels, values or gradients that a program looks at together; 0 for programs that make tables."""
+    if "TX" in given:
+        return given["TX"] * given["TY"]
+    return given.get("BLOCK", 8 * given.get("CALLS", 0)) * given.get("RUN", 1)
+
+
+def _parts(given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels, blocks and edges of each part of an outline's rectangle."""
+    outline, x0, y0, x1, y1 = given["parts"].host.T
+    wide, tall = x1 - x0, y1 - y0
+    edges = np.diff(given["first"].host)[outline]
+    return wide * tall, -(-wide // given["BX"]) * -(-tall // given["BY"]), edges
+
+
+def _segments_met(given: dict[str, Any]) -> tuple[int, int]:
+    """Pairs of tile and segment that are computed, and all that are looked at."""
+    segments, reach = given["segments"].host, given["curves"].host[:, 1]
+    margin = np.repeat(reach, given["per_curve"]) + 1
+    tiles = [given["across"], given["per_image"] // given["across"]]
+    met = np.ones(len(segments), np.int64)
+    for axis, size, count in ((0, given["TX"], tiles[0]), (1, given["TY"], tiles[1])):
+        ends = segments[:, axis : axis + 3 : 2]
+        first = np.maximum(np.ceil((ends.min(1) - margin) / size) - 1, 0)
+        last = np.minimum(np.floor((ends.max(1) + margin) / size), count - 1)
+        met *= np.maximum(last - first + 1, 0).astype(np.int64)
+    return int(met.sum()), len(segments) * given["per_image"]
