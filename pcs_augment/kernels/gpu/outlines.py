@@ -2,7 +2,7 @@
 
 Outlines are closed runs of ``edges`` (V, 6): x0, y0, x1, y1 and the differences; a program takes a part of one outline's
 rectangle and goes through its edges. ``parts`` (M, 5) has such rectangles: outline, x0, y0, x1, y1, ends excluded.
-Curves are runs of segments with the same six columns; a program takes a tile of an image.
+Curves are runs of such edges, the last of each left out; a program takes a tile of an image.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ... import gaussian, raster
 from ...steps.highlight import BORDER, FILL_TWICE, OUTLINE
-from ...steps.splines import segments_of
 from ...transfer import all_to_device
 from .launch import TILE_X, TILE_Y, channels_of, launch, tiles
 from .pixels import add_blurred, clip, tile_of
@@ -26,6 +25,43 @@ Ints = NDArray[np.int64]
 
 _BLOCK_X, _BLOCK_Y = 32, 8  # pixels of an outline looked at together
 _PART = 2048  # pixels of a program, so that large crystals are shared out
+
+
+@triton.jit
+def _edges(edges, rows, points, following, n, height, margin, NEAR: tl.constexpr, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    here = i < n
+    j = tl.load(following + i, here, other=0)
+    x0 = tl.load(points + 2 * i, here, other=0).to(tl.float64, bitcast=True)
+    y0 = tl.load(points + 2 * i + 1, here, other=0).to(tl.float64, bitcast=True)
+    x1 = tl.load(points + 2 * j, here, other=0).to(tl.float64, bitcast=True)
+    y1 = tl.load(points + 2 * j + 1, here, other=0).to(tl.float64, bitcast=True)
+    at = edges + 6 * i
+    tl.store(at, x0.to(tl.float32), here)
+    tl.store(at + 1, y0.to(tl.float32), here)
+    tl.store(at + 2, x1.to(tl.float32), here)
+    tl.store(at + 3, y1.to(tl.float32), here)
+    tl.store(at + 4, (x1 - x0).to(tl.float32), here)
+    tl.store(at + 5, (y1 - y0).to(tl.float32), here)
+    low, high = tl.minimum(y0, y1), tl.maximum(y0, y1)
+    if NEAR:
+        first, last = tl.ceil(low - margin - 0.5), tl.floor(high + margin - 0.5) + 1.0
+    else:
+        first, last = tl.ceil(low - 0.5), tl.ceil(high - 0.5)
+    tl.store(rows + 2 * i, tl.minimum(tl.maximum(first, 0.0), height).to(tl.int32), here)
+    tl.store(rows + 2 * i + 1, tl.minimum(tl.maximum(last, 0.0), height).to(tl.int32), here)
+
+
+def edges_of(points: Tensor, following: Tensor, height: int, margin: float | None = None) -> tuple[Tensor, Tensor]:
+    """(V, 6) edges from each corner to the following one, and (V, 2) rows: the first and the one past the last.
+
+    points (V, 2): float64 as int64; rows are those whose middle the edge crosses, or that come within the margin of its ends.
+    """
+    n, device = len(points), points.device
+    edges, rows = torch.empty(n, 6, device=device), torch.empty(n, 2, dtype=torch.int32, device=device)
+    arguments = (rows, points, following, n, height, float(margin or 0))
+    launch(_edges, triton.cdiv(n, 256), edges, *arguments, NEAR=margin is not None, BLOCK=256)
+    return edges, rows
 
 
 @triton.jit
@@ -53,7 +89,7 @@ def _distance(edge, px, py):
 
 @triton.jit
 def _paint(
-    owner, parts, edges, copies, rows, first, slot, reach, kind, height, width,
+    owner, parts, edges, rows, copies, copy_rows, first, slot, reach, kind, height, width,
     OUTLINE: tl.constexpr, TWICE: tl.constexpr, BX: tl.constexpr, BY: tl.constexpr,
 ):  # fmt: skip
     part = parts + 5 * tl.program_id(0)
@@ -71,11 +107,11 @@ def _paint(
             for e in range(begin, end):
                 touched |= (_distance(edges + 6 * e, fx + 0.5, fy + 0.5) <= near).to(tl.int32)
                 if what != OUTLINE:
-                    row = (y >= tl.load(rows + 4 * e)) & (y < tl.load(rows + 4 * e + 1))
+                    row = (y >= tl.load(rows + 2 * e)) & (y < tl.load(rows + 2 * e + 1))
                     inside ^= (row & (fx >= tl.ceil(_crossing(edges + 6 * e, fy) - 0.5))).to(tl.int32)
                 if what == TWICE:
-                    row = (y >= tl.load(rows + 4 * e + 2)) & (y < tl.load(rows + 4 * e + 3))
-                    again ^= (row & (fx >= tl.ceil(_crossing(copies + 4 * e, fy) - 0.5))).to(tl.int32)
+                    row = (y >= tl.load(copy_rows + 2 * e)) & (y < tl.load(copy_rows + 2 * e + 1))
+                    again ^= (row & (fx >= tl.ceil(_crossing(copies + 6 * e, fy) - 0.5))).to(tl.int32)
             paint = 2 * n.to(tl.int32) + 1 + (inside & again)
             here = ((touched | inside) > 0) & (y < tl.load(part + 4)) & (x < tl.load(part + 3))
             tl.atomic_max(image + y * width + x, paint, here, sem="relaxed")
@@ -94,29 +130,43 @@ def paint_objects(
     _, height, columns = channels_of(images)
     outlines, counts, what = points.numpy(), corners.numpy(), kind.numpy()
     reach = np.where(what == OUTLINE, width.numpy() / 2, BORDER)
-    copies = outlines + np.repeat(shift.numpy(), counts, 0)
-    rectangles = raster.bounds(outlines, counts, height, columns, reach.max())
     lists = (
         sample.numpy(),
         taps.numpy(),
         gaussian.reach_of(taps).numpy(),
-        _parts(rectangles),
-        _with_difference(raster.edges(outlines, counts)[0]),
-        raster.edges(copies, counts)[0],
-        np.concatenate([_rows_crossed(raster.edges(p, counts)[0], height) for p in (outlines, copies)], 1),
+        _exact(outlines),
+        _exact(outlines + np.repeat(shift.numpy(), counts, 0)),
+        _following(counts),
+        _parts(raster.bounds(outlines, counts, height, columns, reach.max())),
         np.append(0, np.cumsum(counts)),
         np.searchsorted(sample.numpy(), owner.numpy()),
         reach,
         what,
         np.append(0.0, offset.numpy().reshape(-1)),
     )
-    where, weights, radius, parts, *described, offsets = all_to_device(images.device, *lists)
+    where, weights, radius, at, copied, following, parts, *described, offsets = all_to_device(images.device, *lists)
+    edges, rows = edges_of(at, following, height)
+    copies, copy_rows = edges_of(copied, following, height)
     painted = torch.zeros(len(sample), 1, height, columns, dtype=torch.int32, device=images.device)
     constants = {"OUTLINE": OUTLINE, "TWICE": FILL_TWICE, "BX": _BLOCK_X, "BY": _BLOCK_Y}
-    launch(_paint, len(parts), painted, parts, *described, height, columns, num_warps=2, **constants)
+    arguments = (parts, edges, rows, copies, copy_rows, *described, height, columns)
+    launch(_paint, len(parts), painted, *arguments, num_warps=2, **constants)
     maps = torch.empty(painted.shape, device=images.device)
     launch(_offsets, triton.cdiv(maps.numel(), 1024), maps, painted, offsets, maps.numel(), BLOCK=1024)
     add_blurred(images, where, maps, weights, radius)
+
+
+def _exact(points: Array) -> Ints:
+    """float64 numbers as they are, since copies to the device round them to float32 otherwise."""
+    return np.ascontiguousarray(points).view(np.int64)
+
+
+def _following(corners: Ints) -> Ints:
+    """(V,) the next corner of each outline, the first one after the last."""
+    last = np.cumsum(corners) - 1
+    following = np.arange(1, corners.sum() + 1)
+    following[last] = last - corners + 1
+    return following
 
 
 def _parts(rectangles: Ints) -> Ints:
@@ -127,17 +177,6 @@ def _parts(rectangles: Ints) -> Ints:
     x0, y0, x1, y1 = rectangles[owner].T
     top = y0 + step * tall[owner]
     return np.stack((owner, x0, top, x1, np.minimum(top + tall[owner], y1)), -1)
-
-
-def _with_difference(edges: Array) -> Array:
-    """(V, 4) edges or segments with their extent along x and y: (V, 6)."""
-    return np.concatenate((edges, edges[:, 2:] - edges[:, :2]), 1)
-
-
-def _rows_crossed(edges: Array, height: int) -> Ints:
-    """(V, 2) first and past-the-last row whose middle an edge crosses, as raster.inside has it."""
-    ends = np.sort(edges[:, 1::2], 1)
-    return np.clip(np.ceil(ends - 0.5), 0, height).astype(np.int64)
 
 
 @triton.jit
@@ -202,15 +241,15 @@ def _extremes(
 def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tensor, radius: float) -> Tensor:
     channels, height, width = channels_of(images)
     outlines, counts = points.numpy(), corners.numpy()
-    edge, _ = raster.edges(outlines, counts)
     lists = (
         sample.numpy(),
         _parts(raster.bounds(outlines, counts, height, width, radius)),
-        _with_difference(edge),
-        np.stack(raster.rows_near(edge, radius, height), -1),
         np.append(0, np.cumsum(counts)),
+        _exact(outlines),
+        _following(counts),
     )
-    where, parts, edges, rows, first = all_to_device(images.device, *lists)
+    where, parts, first, at, following = all_to_device(images.device, *lists)
+    edges, rows = edges_of(at, following, height, radius)
     lowest = torch.full((len(where), channels), 255, dtype=torch.int32, device=images.device)
     highest = torch.zeros_like(lowest)
     arguments = (images, parts, edges, rows, first, where, radius, radius * radius, channels, height, width)
@@ -231,7 +270,7 @@ def _curves(
     for curve in range(tl.load(first + a), tl.load(first + a + 1)):
         wide, reach, offset = tl.load(curves + 3 * curve), tl.load(curves + 3 * curve + 1), tl.load(curves + 3 * curve + 2)
         cover = tl.zeros((TY, TX), tl.float32)
-        for s in range(curve * per_curve, (curve + 1) * per_curve):
+        for s in range(curve * per_curve, (curve + 1) * per_curve - 1):
             x0, x1 = tl.load(segments + 6 * s), tl.load(segments + 6 * s + 2)
             y0, y1 = tl.load(segments + 6 * s + 1), tl.load(segments + 6 * s + 3)
             margin = reach + 1.0
@@ -256,9 +295,11 @@ def draw_curves(images: Tensor, sample: Tensor, points: Tensor, width: Tensor, o
         samples,
         np.append(first, len(sample)),
         np.stack((thickness, thickness / 2 + 0.5, offset.numpy()), -1),
-        _with_difference(segments_of(points.numpy())),
+        _exact(points.numpy().reshape(-1, 2)),
+        np.minimum(np.arange(1, points[..., 0].numel() + 1), points[..., 0].numel() - 1),
     )
-    where, *described = all_to_device(images.device, *lists)
+    where, first_curve, curves, at, following = all_to_device(images.device, *lists)
+    edges, _ = edges_of(at, following, height)
     across, per_image = tiles(height, columns)
-    sizes = (points.shape[1] - 1, channels, height, columns, across, per_image)
-    launch(_curves, len(samples) * per_image, images, where, *described, *sizes, TX=TILE_X, TY=TILE_Y)
+    sizes = (points.shape[1], channels, height, columns, across, per_image)
+    launch(_curves, len(samples) * per_image, images, where, first_curve, curves, edges, *sizes, TX=TILE_X, TY=TILE_Y)
