@@ -133,7 +133,9 @@ def bench_gpu(session: nox.Session) -> None:
     bench_on(session, "cuda", "out/bench_gpu")
     session.run("pcs-augment", "bench", "--device", "cuda", "--out", "out/bench_gpu/command.png")
     session.run("python", "benchmarks/traffic.py", "--measure")
-    session.run("python", "benchmarks/training_loop.py", "--device", "cuda", "--profile", "--out", "out/bench_gpu/training_loop")
+    session.run(
+        "python", "benchmarks/training_loop.py", "--device", "cuda", "--profile", "--out", "out/bench_gpu/training_loop"
+    )
 
 
 @nox.session

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..kernels import operator
 
-_PARTS = 8192
-_HEAVY = 0.0075  # the heaviest of 8192 bins of a plane wave holds 0.0070
-_PASSES = 4  # clusters of clusters, down to the resolution of float32
+PARTS = 8192
+HEAVY = 0.0075  # the heaviest of 8192 bins of a plane wave holds 0.0070
+PASSES = 4  # clusters of clusters, down to the resolution of float32
 
 
 def equalize(texture: Tensor) -> Tensor:
@@ -25,7 +26,7 @@ def equalize(texture: Tensor) -> Tensor:
     """
     # halved, so that no difference of float32 values overflows
     flat = _checked(texture).flatten(-2).reshape(-1, texture.shape[-2] * texture.shape[-1]) * 0.5
-    return torch.cat([_equalize_rows(rows) for rows in flat.split(_rows_at_once(flat))]).reshape(texture.shape)
+    return torch.cat([equalize_rows(rows) for rows in flat.split(_rows_at_once(flat))]).reshape(texture.shape)
 
 
 def _checked(texture: Tensor) -> Tensor:
@@ -41,18 +42,19 @@ def _checked(texture: Tensor) -> Tensor:
 
 
 def _rows_at_once(flat: Tensor) -> int:
-    return 1 if flat.device.type == "cpu" else max(1, 2**25 // max(flat.shape[1], _PASSES * _PARTS))
+    return 1 if flat.device.type == "cpu" else max(1, 2**25 // max(flat.shape[1], PASSES * PARTS))
 
 
-def _equalize_rows(x: Tensor) -> Tensor:
+@operator("equalize_rows(Tensor x) -> Tensor", fake=torch.empty_like)
+def equalize_rows(x: Tensor) -> Tensor:
     """(T, n) float32.
 
     Each pass splits every bin between its own lowest and highest value, into parts in proportion to its mass. A texture is done
-    when no bin of distinct values holds more than _HEAVY of its pixels; the others (values in tight clusters) take more passes.
+    when no bin of distinct values holds more than HEAVY of its pixels; the others (values in tight clusters) take more passes.
     A GPU makes all passes for all textures, since looking would mean waiting, and selects afterwards.
     """
     rank, heavy, state = _split(x, torch.zeros_like(x, dtype=torch.int64), 1)
-    for _ in range(_PASSES - 1):
+    for _ in range(PASSES - 1):
         if x.device.type == "cpu" and not bool(heavy.any()):
             break
         finer, still, state = _split(x, *state)
@@ -70,7 +72,7 @@ def _split(x: Tensor, index: Tensor, bins: int) -> tuple[Tensor, Tensor, tuple[T
     else:
         low = x.new_full((t, bins), float("inf")).scatter_reduce_(1, index, x, "amin")
         high = x.new_full((t, bins), float("-inf")).scatter_reduce_(1, index, x, "amax")
-    parts = -(-counts * _PARTS // n)
+    parts = -(-counts * PARTS // n)
     first = parts.cumsum(1) - parts
     scale = torch.where(high > low, parts / (high - low), torch.zeros_like(low)).clamp_(max=3e38)
     if bins == 1:
@@ -78,10 +80,10 @@ def _split(x: Tensor, index: Tensor, bins: int) -> tuple[Tensor, Tensor, tuple[T
     else:
         here = ((x - low.gather(1, index)) * scale.gather(1, index)).long()
         part = here.minimum(parts.gather(1, index) - 1) + first.gather(1, index)
-    total = bins + _PARTS
+    total = bins + PARTS
     counts = _count(part, total)
     # whether a part holds distinct values shows in the next pass; until then a heavy one counts as unfinished
-    heavy = (counts > _HEAVY * n).any(1) & (high > low).any(1)
+    heavy = (counts > HEAVY * n).any(1) & (high > low).any(1)
     rank = (2 * counts.cumsum(1) - counts).float() * (0.5 / n)  # of a part's middle
     return rank.gather(1, part), heavy, (part, total)
 

@@ -5,6 +5,7 @@ import triton
 if tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 4):
     raise ImportError(f"the kernels need Triton 3.4 for histograms with a mask, found {triton.__version__}")
 
+from .equalization import equalize_rows
 from .layers import add_layers
 from .outlines import draw_curves, object_spread, paint_objects
 from .pixels import add_impulses, add_noise, blur, mask, scale, stretch, turn
@@ -16,6 +17,7 @@ __all__ = [
     "add_noise",
     "blur",
     "draw_curves",
+    "equalize_rows",
     "halves",
     "mask",
     "object_spread",
