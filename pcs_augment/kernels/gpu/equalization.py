@@ -1,4 +1,4 @@
-"""Triton twin of the fine histogram equalisation: passes that only textures take which need them, without looking from the host."""
+"""Triton twin of the fine equalisation: passes that only textures take which need them, without looking from the host."""
 
 from __future__ import annotations
 
