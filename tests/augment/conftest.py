@@ -1,10 +1,16 @@
-"""Fixtures, and a deterministic hypothesis profile."""
+"""Fixtures, a deterministic hypothesis profile, and Triton's interpreter where there is no GPU."""
+
+import os
 
 import pytest
+import torch
 from batches import SAMPLE
 from hypothesis import HealthCheck, settings
 
 import pcs_augment as pa
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are imported
 
 settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")

@@ -1,12 +1,14 @@
-"""On a CUDA device: equal to the CPU, no synchronisation in apply, the loader's side stream."""
+"""On a CUDA device: equal to the CPU, no synchronisation in apply, bounded memory, the loader's side stream."""
 
 import numpy as np
 import pytest
 import torch
-from batches import SAMPLE, random_images, random_targets
+from batches import SAMPLE, assert_same_targets, random_images, random_targets
+from kernel_steps import STEPS
 from torch.utils.data import DataLoader
 
 import pcs_augment as pa
+from pcs_augment.bench import labelled_batch, worst_case
 
 pytestmark = pytest.mark.gpu
 
@@ -43,6 +45,48 @@ def test_every_step_agrees(size):
         cpu, _ = step.apply(images, targets, plan)
         gpu, _ = step.apply(images.cuda(), to_gpu(targets), plan)
         assert_close(gpu, cpu)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 57), (257, 130), (384, 384)])
+def test_the_twins_give_the_bits_of_torch(size, monkeypatch):
+    images, targets = random_images(5, *size), random_targets([9, 0, 5, 1, 2], *size)
+    images, on_gpu = images.cuda(), to_gpu(targets)
+    for step in (*STEPS, pa.default_pipeline(threshold=20), worst_case()):
+        plan = step.draw(images.shape, targets)
+        fast, fast_targets = step.apply(images, on_gpu, plan)
+        with monkeypatch.context() as patch:
+            patch.setenv("PCS_AUGMENT_KERNELS", "torch")
+            plain, plain_targets = step.apply(images, on_gpu, plan)
+        assert torch.equal(fast, plain)
+        assert_same_targets(fast_targets, plain_targets)
+
+
+@pytest.mark.parametrize("make", [pa.default_pipeline, worst_case])
+def test_memory_is_bounded(make):
+    """64 images of 384 x 384 take 36 MiB."""
+    images, targets, index = labelled_batch()
+    pipeline, on_gpu, images = make(seed=1), to_gpu(targets), images.cuda()
+    for epoch in range(4):
+        plan = pipeline.draw(images.shape, targets, index=index, epoch=epoch)
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        pipeline.apply(images, on_gpu, plan)
+        assert torch.cuda.max_memory_allocated() - before <= 2**30
+
+
+def test_few_kernels_are_launched():
+    """The host launches about 200,000 a second."""
+    images, targets, index = labelled_batch()
+    pipeline, on_gpu, images = pa.default_pipeline(seed=1), to_gpu(targets), images.cuda()
+    plan = pipeline.draw(images.shape, targets, index=index)
+    pipeline.apply(images, on_gpu, plan)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        pipeline.apply(images, on_gpu, plan)
+        torch.cuda.synchronize()
+    names = [e.name for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = [n for n in names if not n.startswith(("Memcpy", "Memset"))]
+    assert 20 < len(kernels) <= 250
 
 
 def test_random_integers_are_bit_equal():

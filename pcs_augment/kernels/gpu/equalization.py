@@ -14,7 +14,7 @@ _BLOCK, _CHUNK = 1024, 4096
 _INF = tl.constexpr(float("inf"))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["bins"], do_not_specialize_on_alignment=["rows"])
 def _ranges(low, high, rows, index, active, n, bins, blocks, FIRST: tl.constexpr, BLOCK: tl.constexpr):
     """The lowest and highest value of every bin; the first pass has one bin."""
     t, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
@@ -31,7 +31,7 @@ def _ranges(low, high, rows, index, active, n, bins, blocks, FIRST: tl.constexpr
             tl.atomic_max(high + at, x, here, sem="relaxed")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["bins"])
 def _layout(parts, first, scale, distinct, low, high, counts, active, n, bins, PARTS: tl.constexpr, CHUNK: tl.constexpr):
     """Into how many parts each bin is split, where they begin, and parts per unit of value."""
     t = tl.program_id(0)
@@ -54,7 +54,7 @@ def _layout(parts, first, scale, distinct, low, high, counts, active, n, bins, P
         tl.store(distinct + t, differ)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["bins", "total"], do_not_specialize_on_alignment=["rows"])
 def _assign(
     index, new_counts, rows, low, scale, parts, first, active, n, bins, total, blocks, FIRST: tl.constexpr, BLOCK: tl.constexpr
 ):
@@ -75,7 +75,7 @@ def _assign(
         tl.atomic_add(new_counts + t.to(tl.int64) * total + part, 1, here, sem="relaxed")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total"])
 def _tables(table, still, counts, distinct, active, step, heavy, total, CHUNK: tl.constexpr):
     """Middle ranks of the parts, and whether the texture takes another pass."""
     t = tl.program_id(0)
@@ -93,7 +93,7 @@ def _tables(table, still, counts, distinct, active, step, heavy, total, CHUNK: t
         tl.store(still + t, ((most.to(tl.float32) > heavy) & (tl.load(distinct + t) > 0)).to(tl.int32))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["total"])
 def _look_up(out, table, index, active, n, total, blocks, BLOCK: tl.constexpr):
     t, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
     if tl.load(active + t) > 0:

@@ -2,6 +2,9 @@
 
 Products and sums are never contracted (``enable_fp_fusion=False``), quotients and square roots are the correctly rounded ones:
 the same bits as the torch functions on any device. Grids are one-dimensional, so that no list is too long for them.
+
+An image may have 2^31 values and more, one channel has at most 2^28. What depends on the draw alone is not specialised: of
+each kernel one variant is compiled for an image size, not another when a number happens to be 1 or a multiple of 16.
 """
 
 from __future__ import annotations

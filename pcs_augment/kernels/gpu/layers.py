@@ -29,12 +29,15 @@ from .random import half_words
 _CALLS = 128  # of Philox in a program
 _CHUNK = 4096  # counts that a program adds up at once
 _BLOCK = 1024
+_COUNTED_PX = 2**23  # of waves that are ranked by counting at once, at about 60 bytes each
 _COUNTED, _COUNTED_Y = 12, 32  # tiles that a program counts before it writes, and their rows
+# before, Triton counts in registers, which 8192 bins overflow: counting in global memory is faster by far
+_IN_SHARED_MEMORY = tuple(int(n) for n in triton.__version__.split(".")[:2]) >= (3, 8)
 _LANE, _LOW = tl.constexpr(LANE_LATTICE), tl.constexpr(MASK)
 _E0, _E1, _E2, _E3, _E4, _E5 = (tl.constexpr(c) for c in EXP2)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["points", "blocks"])
 def _gradients(out, unit, points, start, calls, items, keys, blocks, CALLS: tl.constexpr):
     t, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
     first, count = block * CALLS, tl.load(calls + t)
@@ -82,22 +85,27 @@ def _perlin_bins(geometry, gradients, points, t, y, x, scaling, half_bins):
     return (value * scaling + half_bins).to(tl.int32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["points"])
 def _perlin_counts(
     counts, geometry, gradients, points, scaling, height, width, across, per_image, parts,
-    BINS: tl.constexpr, TILES: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr,
+    BINS: tl.constexpr, SHARED: tl.constexpr, TILES: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr,
 ):  # fmt: skip
-    """A histogram in shared memory over TILES tiles of a texture, then added to the others once."""
+    """A histogram over TILES tiles of a texture: in shared memory, then added to the others once, or in global memory."""
     t, part = tl.program_id(0) // parts, tl.program_id(0) % parts
-    total = tl.zeros((BINS,), tl.int32)
+    mine = counts + t.to(tl.int64) * BINS
+    if SHARED:
+        total = tl.zeros((BINS,), tl.int32)
     for tile in range(part * TILES, tl.minimum((part + 1) * TILES, per_image)):
         y, x = tile_of(tile, across, TX, TY)
         here = (y < height) & (x < width)
         inside_y, inside_x = tl.minimum(y, height - 1), tl.minimum(x, width - 1)
-        index = _perlin_bins(geometry, gradients, points, t, inside_y, inside_x, scaling, BINS / 2)
-        total += tl.histogram(tl.reshape(index, (TX * TY,)), BINS, mask=tl.reshape(here, (TX * TY,)))
-    place = tl.arange(0, BINS)
-    tl.atomic_add(counts + t.to(tl.int64) * BINS + place, total, total > 0, sem="relaxed")
+        index = _perlin_bins(geometry, gradients, points, t, inside_y, inside_x, scaling, BINS * 0.5)
+        if SHARED:
+            total += tl.histogram(tl.reshape(index, (TX * TY,)), BINS, mask=tl.reshape(here, (TX * TY,)))
+        else:
+            tl.atomic_add(mine + index, 1, here, sem="relaxed")
+    if SHARED:
+        tl.atomic_add(mine + tl.arange(0, BINS), total, total > 0, sem="relaxed")
 
 
 @triton.jit
@@ -113,7 +121,7 @@ def _rank_table(table, counts, n, ranks, bins, CHUNK: tl.constexpr):
         below += tl.sum(here)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["points"])
 def _perlin_sums(
     out, first, table, geometry, gradients, points, scaling, bins, height, width, across, per_image,
     TX: tl.constexpr, TY: tl.constexpr,
@@ -123,7 +131,7 @@ def _perlin_sums(
     inside_y, inside_x = tl.minimum(y, height - 1), tl.minimum(x, width - 1)
     total = tl.zeros((TY, TX), tl.int32)
     for t in range(tl.load(first + layer), tl.load(first + layer + 1)):
-        index = _perlin_bins(geometry, gradients, points, t, inside_y, inside_x, scaling, bins / 2)
+        index = _perlin_bins(geometry, gradients, points, t, inside_y, inside_x, scaling, bins * 0.5)
         total += tl.load(table + t * bins + index).to(tl.int32)
     place = (layer.to(tl.int64) * height + y) * width + x
     tl.store(out + place, total, (y < height) & (x < width))
@@ -138,7 +146,7 @@ def perlin_sums(
     field = (geometry, gradients, gradients.shape[1], scaling)
     across, tall = tiles(height, width, _COUNTED_Y)
     parts = triton.cdiv(tall, _COUNTED)
-    constants = {"BINS": bins, "TILES": _COUNTED, "TX": TILE_X, "TY": _COUNTED_Y}
+    constants = {"BINS": bins, "SHARED": _IN_SHARED_MEMORY, "TILES": _COUNTED, "TX": TILE_X, "TY": _COUNTED_Y}
     sizes = (height, width, across, tall, parts)
     launch(_perlin_counts, textures * parts, counts, *field, *sizes, num_warps=16, **constants)
     table = torch.empty(textures, bins, dtype=torch.int16, device=device)
@@ -245,7 +253,7 @@ def _layer_table(table, counts, step, bins, CHUNK: tl.constexpr):
         below += tl.sum(here)
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["totals"])
 def _blend(
     images, sample, layers, table, scales, totals, inverse, c, channels, n, blocks, bins,
     EQUALIZE: tl.constexpr, BLOCK: tl.constexpr,
@@ -272,8 +280,9 @@ def _blend(
     e = e + _E0
     w = e * e * weight * strength
     at = images + tl.load(sample + a).to(tl.int64) * channels * n + place
-    for k in range(channels):
-        tl.store(at + k * n, clip(tl.div_rn(w * layer + tl.load(at + k * n, here), w + 1.0)), here)
+    for _ in range(channels):
+        tl.store(at, clip(tl.div_rn(w * layer + tl.load(at, here), w + 1.0)), here)
+        at += n
 
 
 def _blend_layers(images: Tensor, sample: Tensor, layers: Tensor, scales: Tensor, most: int, equalize: bool, c: float) -> None:
@@ -302,9 +311,11 @@ def add_layers(
 ) -> None:  # fmt: skip
     height, width = images.shape[2:]
     table = textures_of(sample, layer, item, scale, first, second, keys)
-    owners, start = np.unique(table["sample"], return_index=True)
+    owners, start, counts = np.unique(table["sample"], return_index=True, return_counts=True)
     ends = np.append(start, len(table["sample"]))
-    at_once = max(1, GPU_CHUNK_PX // (2 * height * width))
+    # an image has two layers and their tables from sums to values; each of its textures a histogram and a table of ranks
+    tables = 2 * 2 * (counts.max() * RANKS + 1) * equalize_layer + counts.max() * BINS * 3 // 2 * (kind == "perlin")
+    at_once = max(1, int(GPU_CHUNK_PX // (2 * height * width + tables)))
     for a in range(0, len(owners), at_once):
         some = owners[a : a + at_once]
         rows = slice(ends[a], ends[a + len(some)])
@@ -334,7 +345,9 @@ def _waves(images: Tensor, table: Table, bounds: NDArray, *others: NDArray) -> t
     *ready, first, waves, corners, factors, skipped = all_to_device(images.device, *lists)
     sums = wave_sums(first, waves, corners, factors, skipped, height, width, NODES, LEVELS, RANKS)
     if counted.any():
-        mine = {name: values[counted] for name, values in table.items()}
-        layer = np.searchsorted(bounds, np.flatnonzero(counted), side="right") - 1
-        sums.index_add_(0, to_device(layer, images.device), counted_ranks(*phases(mine, height, width, images.device)))
+        places, at_once = np.flatnonzero(counted), max(1, _COUNTED_PX // (height * width))
+        for some in np.split(places, range(at_once, len(places), at_once)):
+            mine = {name: values[some] for name, values in table.items()}
+            layer = to_device(np.searchsorted(bounds, some, side="right") - 1, images.device)
+            sums.index_add_(0, layer, counted_ranks(*phases(mine, height, width, images.device)))
     return *ready, sums

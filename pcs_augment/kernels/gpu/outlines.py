@@ -27,7 +27,7 @@ _BLOCK_X, _BLOCK_Y = 32, 8  # pixels of an outline looked at together
 _PART = 2048  # pixels of a program, so that large crystals are shared out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def _edges(edges, rows, points, following, n, height, margin, NEAR: tl.constexpr, BLOCK: tl.constexpr):
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = i < n
@@ -117,7 +117,7 @@ def _paint(
             tl.atomic_max(image + y * width + x, paint, here, sem="relaxed")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def _offsets(out, owner, offsets, n, BLOCK: tl.constexpr):
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     tl.store(out + place, tl.load(offsets + tl.load(owner + place, place < n, other=0)), place < n)
@@ -277,14 +277,15 @@ def _curves(
             beside = (tl.maximum(x0, x1) + margin < left) | (tl.minimum(x0, x1) - margin > left + TX)
             if (beside | (tl.maximum(y0, y1) + margin < top) | (tl.minimum(y0, y1) - margin > top + TY)) == 0:
                 distance = _distance(segments + 6 * s, fx, fy)
-                here = tl.minimum(tl.maximum(wide / 2.0 + 0.5 - distance, 0.0), tl.minimum(wide, 1.0))
+                here = tl.minimum(tl.maximum(wide * 0.5 + 0.5 - distance, 0.0), tl.minimum(wide, 1.0))
                 cover = tl.maximum(cover, tl.where(distance <= reach, here, 0.0))
         total = total * (1.0 - cover) + cover * offset
     inside = (y < height) & (x < width)
     n = height * width
     at = images + tl.load(sample + a).to(tl.int64) * channels * n + y * width + x
-    for c in range(channels):
-        tl.store(at + c * n, clip(tl.load(at + c * n, inside) + total), inside)
+    for _ in range(channels):
+        tl.store(at, clip(tl.load(at, inside) + total), inside)
+        at += n
 
 
 def draw_curves(images: Tensor, sample: Tensor, points: Tensor, width: Tensor, offset: Tensor) -> None:

@@ -38,7 +38,7 @@ def _add_noise(images, table, sample, sigma, keys, n, blocks, CALLS: tl.constexp
     half = half_words(
         first + tl.arange(0, CALLS), tl.zeros((), tl.int32), _LANE, tl.load(keys + 2 * a), tl.load(keys + 2 * a + 1), CALLS
     )
-    place = 8 * first + tl.arange(0, 8 * CALLS)
+    place = 8 * first.to(tl.int64) + tl.arange(0, 8 * CALLS)
     at = images + tl.load(sample + a).to(tl.int64) * n + place
     x = tl.load(at, place < n)
     tl.store(at, clip(x + tl.load(table + half) * tl.load(sigma + a)), place < n)
@@ -63,8 +63,9 @@ def _add_impulses(images, sample, white, black, keys, channels, n, blocks, CALLS
     bright, dark = half < tl.load(white + a), half >= tl.load(black + a)
     value = tl.where(dark, 0.0, 1.0)
     at = images + tl.load(sample + a).to(tl.int64) * channels * n + place
-    for c in range(channels):
-        tl.store(at + c * n, value, (place < n) & (bright | dark))
+    for _ in range(channels):
+        tl.store(at, value, (place < n) & (bright | dark))
+        at += n
 
 
 def add_impulses(images: Tensor, *columns: Tensor) -> None:
@@ -78,7 +79,7 @@ def add_impulses(images: Tensor, *columns: Tensor) -> None:
 @triton.jit
 def _scale(images, sample, factor, n, blocks, BLOCK: tl.constexpr):
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
-    place = block * BLOCK + tl.arange(0, BLOCK)
+    place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     at = images + tl.load(sample + a).to(tl.int64) * n + place
     tl.store(at, clip(tl.load(at, place < n) * tl.load(factor + a)), place < n)
 
@@ -96,14 +97,14 @@ def mean_of(total, inverse):
     return total.to(tl.float32) * inverse
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["totals", "middles"])
 def _sum(images, totals, sample, middles, inverse, n, runs, SQUARES: tl.constexpr, RUN: tl.constexpr, BLOCK: tl.constexpr):
     """Add up the values in units of 2^-32, or the squares of their differences from the mean that ``middles`` gives."""
     a, run = tl.program_id(0) // runs, tl.program_id(0) % runs
     start = images + tl.load(sample + a).to(tl.int64) * n
     sums = tl.zeros((BLOCK,), tl.int64)
     for i in range(RUN):
-        place = (run * RUN + i) * BLOCK + tl.arange(0, BLOCK)
+        place = (run.to(tl.int64) * RUN + i) * BLOCK + tl.arange(0, BLOCK)
         x = tl.load(start + place, place < n, other=0.0)
         if SQUARES:
             d = x - mean_of(tl.load(middles + a), inverse)
@@ -124,10 +125,10 @@ def sums(images: Tensor, sample: Tensor, squares: bool = False) -> tuple[Tensor,
     return totals[-1], inverse
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["totals"])
 def _stretch(images, sample, factor, totals, inverse, n, blocks, BLOCK: tl.constexpr):
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
-    place = block * BLOCK + tl.arange(0, BLOCK)
+    place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     at = images + tl.load(sample + a).to(tl.int64) * n + place
     middle = mean_of(tl.load(totals + a), inverse)
     tl.store(at, clip((tl.load(at, place < n) - middle) * tl.load(factor + a) + middle), place < n)
@@ -155,7 +156,7 @@ def _mirror(i, n):
     return tl.minimum(i, period - i) * (n > 1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["most"])
 def _along(
     source, out, from_sample, to_sample, taps, reach, most, channels, height, width, across, per_image,
     ROWS: tl.constexpr, ADD: tl.constexpr, MULTIPLY: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr,
@@ -182,12 +183,14 @@ def _along(
         result += (low + high) * tl.load(taps + a * (most + 1) + i)
     if ADD > 0:
         into = out + tl.load(to_sample + a).to(tl.int64) * ADD * n + y * width + x
-        for k in range(ADD):
-            tl.store(into + k * n, clip(tl.load(into + k * n, here) + result), here)
+        for _ in range(ADD):
+            tl.store(into, clip(tl.load(into, here) + result), here)
+            into += n
     elif MULTIPLY > 0:
         into = out + tl.load(to_sample + a).to(tl.int64) * MULTIPLY * n + y * width + x
-        for k in range(MULTIPLY):
-            tl.store(into + k * n, clip(tl.load(into + k * n, here) * result), here)
+        for _ in range(MULTIPLY):
+            tl.store(into, clip(tl.load(into, here) * result), here)
+            into += n
     else:
         tl.store(out + (tl.load(to_sample + a).to(tl.int64) * channels + c) * n + y * width + x, result, here)
 

@@ -1,0 +1,352 @@
+"""The Triton twins give the bits of the torch functions they replace, and compile; the operators keep to their schemas.
+
+Without a GPU the twins run on the CPU, in Triton's interpreter, and compile for GPUs that are not there. Where there is one,
+these tests need it.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from batches import assert_same_targets, random_images, random_targets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_steps import STEPS
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import pcs_augment as pa
+from pcs_augment import raster
+from pcs_augment.bench import worst_case
+from pcs_augment.noise.interference import resonant
+
+pytest.importorskip("triton", reason="there is no Triton for this system")
+
+from pcs_augment.kernels.gpu import equalization, layers, outlines, pixels, random
+
+MODULES = (equalization, layers, outlines, pixels, random)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+pytestmark = [pytest.mark.gpu] if DEVICE.type == "cuda" else []
+TESTS = Path(__file__).parent
+
+
+def on_device(images, targets):
+    return images.to(DEVICE), pa.targets.on_device(targets, DEVICE)
+
+
+def by(kernels, work, *args):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PCS_AUGMENT_KERNELS", kernels)
+        return work(*args)
+
+
+def applied(augmentation, images, targets, plan):
+    """What the twins make of a batch, after comparing it with what torch makes of it."""
+    images, targets = on_device(images, targets)
+    before = images.clone()
+    fast = by("triton", augmentation.apply, images, targets, plan)
+    assert torch.equal(images, before)
+    plain = by("torch", augmentation.apply, images, targets, plan)
+    assert torch.equal(fast[0], plain[0])
+    assert_same_targets(fast[1], plain[1])
+    return fast
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Names of the kernels in the order of their launches."""
+    names = []
+
+    def spying(launch):
+        def spy(kernel, programs, *args, **options):
+            if programs:
+                names.append(kernel.fn.__name__)
+            launch(kernel, programs, *args, **options)
+
+        return spy
+
+    for module in MODULES:
+        monkeypatch.setattr(module, "launch", spying(module.launch))
+    return names
+
+
+def kernels_of(module):
+    """Names of the kernels that a module launches."""
+    return set(re.findall(r"launch\((_\w+)", Path(module.__file__).read_text()))
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)
+@settings(max_examples=4)
+@given(st.integers(1, 40), st.integers(1, 150), st.integers(1, 3), st.booleans(), st.integers(0, 2**63))
+def test_same_bits(step, height, width, channels, square, seed):
+    width = height if square else width
+    images, targets = random_images(3, height, width, channels, seed), random_targets([4, 0, 5], height, width, seed % 1000)
+    index = np.array([0, 1, 2]) + seed % 2**40
+    applied(step, images, targets, step.draw(images.shape, targets, index=index))
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)
+def test_same_bits_for_one_pixel_and_for_a_batch_without_objects(step):
+    for counts, size in (([2, 0], (1, 1)), ([0, 0], (5, 3))):
+        images, targets = random_images(2, *size), random_targets(counts, *size)
+        applied(step, images, targets, step.draw(images.shape, targets))
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)
+def test_a_batch_is_its_samples(step):
+    images, targets = random_images(3, 19, 23, 2), random_targets([3, 0, 2], 19, 23)
+    plan = step.draw(images.shape, targets)
+    images, targets = on_device(images, targets)
+    whole, new = by("triton", step.apply, images, targets, plan)
+    for i, mine in enumerate(plan):
+        alone, target = by("triton", step.apply, images[i : i + 1], targets[i : i + 1], mine)
+        assert torch.equal(alone[0], whole[i])
+        assert_same_targets(target, new[i : i + 1])
+
+
+def test_every_kernel_runs(launched):
+    for step in STEPS:
+        images, targets = random_images(2, 9, 9), random_targets([2, 2], 9, 9)
+        by("triton", step.apply, *on_device(images, targets), step.draw(images.shape, targets))
+    assert set(launched) == set().union(*map(kernels_of, MODULES))
+    launched.clear()
+    by("torch", step.apply, *on_device(images, targets), step.draw(images.shape, targets))
+    assert launched == []
+
+
+@pytest.mark.parametrize("make", [pa.default_pipeline, lambda seed: pa.default_pipeline(seed, published=True), worst_case])
+def test_same_bits_for_pipelines(make):
+    images, targets = random_images(2, 13, 13, seed=1), random_targets([3, 4], 13, 13, seed=2)
+    pipeline = make(5)
+    for epoch in range(1 if make is worst_case else 4):
+        applied(pipeline, images, targets, pipeline.draw(images.shape, targets, epoch=epoch))
+
+
+def test_same_bits_for_the_bundled_images(sample):
+    images, targets, index = sample
+    rows = torch.tensor([(t["boxes"][:, :2] < 96).all(1).sum() for t in targets]).topk(2).indices.tolist()
+    images = images[rows][:, :, :96, :96]
+    pipeline = pa.default_pipeline(seed=3, threshold=4)
+    targets = [targets[i] for i in rows]
+    plan = pipeline.draw(images.shape, targets, index=index[rows], epoch=1)
+    _, new = applied(pipeline, images, targets, plan)
+    keep = torch.cat([t["keep"] for t in new])
+    assert 0 < keep.sum() < len(keep)  # many lie outside of the part that is left
+
+
+@pytest.mark.parametrize(("fill", "second", "outline"), [(1, 0, 0), (1, 1, 0), (0, 0, 1)])
+def test_objects_are_painted(fill, second, outline):
+    step = pa.Highlight(fill=fill, second=second, outline=outline, grey=(250, 255))
+    images, targets = torch.zeros(2, 1, 37, 61), random_targets([6, 0], 37, 61, seed=4)
+    painted, _ = applied(step, images, targets, step.draw(images.shape, targets))
+    assert (painted[0] > 0.1).float().mean() > 0.02
+    assert (painted[1] == 0).all()
+
+
+def test_curves_are_drawn():
+    step = pa.Splines(curves=(4, 4), offset=(0.5, 1))
+    images, targets = torch.zeros(2, 1, 33, 140), random_targets([0, 0], 33, 140)
+    drawn, _ = applied(step, images, targets, step.draw(images.shape, targets))
+    assert ((drawn > 0).float().mean((1, 2, 3)) > 0.02).all()
+    assert ((drawn == 0).float().mean((1, 2, 3)) > 0.3).all()
+
+
+def test_objects_wholly_outside_are_left_alone():
+    images, targets = random_images(2, 16, 16), random_targets([2, 3], 16, 16)
+    for target in targets:
+        target["boxes"][:, :2] += 500
+        target["polygons"] = [p + 500 for p in target["polygons"]]
+    for step in (pa.Highlight(fill=1), pa.KeepDetectable(3)):
+        out, new = applied(step, images, targets, step.draw(images.shape, targets))
+        assert torch.equal(out, images.to(DEVICE))
+    assert not torch.cat([t["keep"] for t in new]).any()
+
+
+def test_spread_of_convex_and_other_outlines():
+    height, width = 41, 67
+    images, targets = random_images(2, height, width, 3, seed=1), random_targets([14, 12], height, width, seed=3)
+    images[:, :, :, :40] = images[:, :, :, :40] * 0.1 + 0.4
+    images[:, 1] = 0.7  # the channel with the widest range counts
+    outline = [p.double().numpy() for t in targets for p in t["polygons"]]
+    convex = raster.is_convex(np.concatenate(outline), np.array([len(p) for p in outline]))
+    assert 3 < convex.sum() < len(convex) - 3
+    for dilation in (0.01, 0.7, 2.0, 15.0):
+        step = pa.KeepDetectable(20, dilation)
+        _, new = applied(step, images, targets, step.draw(images.shape, targets))
+        keep = torch.cat([t["keep"] for t in new])
+        assert keep.any()
+        assert dilation > 1 or not keep.all()
+
+
+def test_waves_that_the_pixel_grid_shapes():
+    """Large images count some waves and look up others; a wavelength of two pixels along an axis is shaped by the grid."""
+    step = pa.InterferenceLayer(textures=(3, 4), scale=(50, 150))
+    images, targets = random_images(2, 128, 134), random_targets([0, 0], 128, 134)
+    plan = step.draw(images.shape, targets)
+    table = plan.steps[0]["textures"]
+    table["first"][::2], table["scale"][::2] = 0.25, 2
+    counted = resonant(table, 128, 134)
+    assert 0 < counted.sum() < len(counted)
+    applied(step, images, targets, plan)
+
+
+def test_layers_in_several_goes_are_the_same(monkeypatch, launched):
+    images, targets = random_images(3, 11, 17), random_targets([0, 0, 0], 11, 17)
+    for step in (pa.PerlinLayer(textures=(1, 2)), pa.InterferenceLayer(textures=(1, 2))):
+        plan = step.draw(images.shape, targets)
+        whole, _ = applied(step, images, targets, plan)
+        launched.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(layers, "GPU_CHUNK_PX", 1)
+            patch.setattr(layers, "_COUNTED_PX", 1)
+            parts, _ = applied(step, images, targets, plan)
+        assert launched.count("_blend") == 3
+        assert torch.equal(parts, whole)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_both_ways_to_count_a_texture(monkeypatch, shared):
+    monkeypatch.setattr(layers, "_IN_SHARED_MEMORY", shared)
+    step = pa.PerlinLayer(textures=(2, 2))
+    images, targets = random_images(2, 35, 131), random_targets([0, 0], 35, 131)
+    applied(step, images, targets, step.draw(images.shape, targets))
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)
+def test_nothing_is_read_before_it_is_written(step, monkeypatch):
+    images, targets = on_device(random_images(2, 9, 14, 2), random_targets([3, 0], 9, 14))
+    plan = step.draw(images.shape, targets)
+    want, want_targets = by("torch", step.apply, images, targets, plan)
+
+    def poisoned(make, byte):
+        def empty(*args, **options):
+            out = make(*args, **options)
+            out.flatten().view(torch.uint8).fill_(byte)
+            return out
+
+        return empty
+
+    for byte in (0x7F, 0xFF):  # 3.4e38 and a large integer; NaN and -1
+        with monkeypatch.context() as patch:
+            for name in ("empty", "empty_like"):
+                patch.setattr(torch, name, poisoned(getattr(torch, name), byte))
+            got, got_targets = by("triton", step.apply, images, targets, plan)
+        assert torch.equal(got, want)
+        assert_same_targets(got_targets, want_targets)
+
+
+def test_columns_that_are_views_of_a_larger_buffer():
+    keys = torch.from_numpy(np.random.default_rng(0).integers(0, 2**32, (3, 7, 2)))[:, 2:, :]
+    for count in (1, 7, 8, 1025):
+        want = by("torch", pa.rng.halves, keys.to(DEVICE), pa.rng.LANE_PIXEL, count)
+        assert torch.equal(by("triton", pa.rng.halves, keys.to(DEVICE), pa.rng.LANE_PIXEL, count), want)
+
+
+@pytest.mark.parametrize("shape", [(3, 33, 57), (1, 64, 64), (2, 1, 1)])
+def test_equalisation_of_even_clustered_and_flat_textures(shape):
+    """Clusters of clusters take all passes, beside textures that take one."""
+    rng = torch.Generator().manual_seed(0)
+    wide, narrow = (torch.randint(0, 4, shape, generator=rng) * size for size in (0.25, 1e-4))
+    dust = torch.rand(shape, generator=rng) * 1e-7
+    textures = torch.cat([torch.rand(shape, generator=rng), wide, wide + dust, wide + narrow + dust, torch.full(shape, 0.3)])
+    textures = textures.to(DEVICE)
+    assert torch.equal(by("triton", pa.equalize, textures), by("torch", pa.equalize, textures))
+
+
+# --- operators ----------------------------------------------------------------------------------------------------------
+
+
+class Calls(TorchDispatchMode):
+    """The arguments of the first call of each of the project's operators."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = {}
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if operator.namespace == "pcs_augment" and operator not in self.seen:
+            self.seen[operator] = tuple(a.clone() if isinstance(a, torch.Tensor) else a for a in args)
+        return operator(*args, **(kwargs or {}))
+
+
+def operator_calls():
+    images, targets = random_images(2, 10, 12, 2), random_targets([2, 1], 10, 12)
+    calls = Calls()
+    for step in STEPS:
+        plan = step.draw(images.shape, targets)
+        arguments = on_device(images, targets)
+        with calls:
+            step.apply(*arguments, plan)
+    with calls:
+        pa.equalize(images.to(DEVICE))
+    return calls.seen
+
+
+def test_operators_keep_to_their_schemas(monkeypatch):
+    seen = operator_calls()
+    names = {n for n in torch._C._dispatch_get_all_op_names() if n.startswith("pcs_augment::")}
+    assert {operator.name() for operator in seen} == names
+    for kernels in ("torch", "triton"):
+        monkeypatch.setenv("PCS_AUGMENT_KERNELS", kernels)
+        checks = ["test_schema", "test_autograd_registration", "test_faketensor"]
+        if kernels == "torch":  # tracing does not look inside, and takes long
+            checks.append("test_aot_dispatch_dynamic")
+        for operator, args in seen.items():
+            assert set(torch.library.opcheck(operator, args, test_utils=checks).values()) == {"SUCCESS"}
+
+
+def test_fake_results_have_the_shapes_and_types_of_real_ones():
+    meta = {o: tuple(a.to("meta") if isinstance(a, torch.Tensor) else a for a in args) for o, args in operator_calls().items()}
+    for operator, args in operator_calls().items():
+        fake = operator(*meta[operator])
+        real = by("triton", operator, *args)
+        assert (fake is None) == (real is None)
+        if real is not None:
+            assert (fake.shape, fake.dtype) == (real.shape, real.dtype)
+
+
+def test_operators_compile_in_one_graph():
+    images = random_images(2, 8, 9).to(DEVICE)
+    keys = torch.tensor([[1, 2], [3, 4]])
+    polygon, corners = torch.tensor([[1.0, 1], [7, 1], [4, 6]], dtype=torch.float64), torch.tensor([3])
+
+    def brighter(x):
+        out = x * 0.5
+        torch.ops.pcs_augment.scale(out, torch.tensor([0, 1]), torch.tensor([1.5, 0.5], dtype=torch.float64))
+        numbers = torch.ops.pcs_augment.halves(keys.to(x.device), 2, 5)
+        spread = torch.ops.pcs_augment.object_spread(out, torch.tensor([1]), polygon, corners, 2.0)
+        return out + 1, numbers * 2, spread
+
+    want = by("torch", brighter, images)
+    for backend in ("eager", "aot_eager"):
+        torch._dynamo.reset()
+        compiled = torch.compile(brighter, fullgraph=True, backend=backend)
+        for kernels in ("torch", "triton"):
+            for a, b in zip(by(kernels, compiled, images), want, strict=True):
+                assert torch.equal(a, b)
+
+
+# --- compilation for GPUs that are not here -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["90 1 384 384", "90 1 1 1", "80 3 61 97", "120 1 61 97"])
+def test_kernels_compile(case, tmp_path):
+    """With (next to) no register spilled, with torch's rounding, and once for an image size, whatever is drawn."""
+    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, TESTS / "compile_kernels.py", *case.split()]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {f["kernel"] for f in found} == set().union(*map(kernels_of, MODULES))
+    for kernel in found:
+        assert (kernel["stack"] or 0) <= 32, kernel
+        assert kernel["inexact"] == [], kernel
+        assert not kernel["fused"], kernel
+    if case.split()[1] == "1":  # masks have one channel, whatever the images have
+        variants = [(f["kernel"], str(f["constants"])) for f in found]
+        assert len(set(variants)) == len(variants)
