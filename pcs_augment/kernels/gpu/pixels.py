@@ -125,7 +125,7 @@ def sums(images: Tensor, sample: Tensor, squares: bool = False) -> tuple[Tensor,
     return totals[-1], inverse
 
 
-@triton.jit(do_not_specialize_on_alignment=["totals"])
+@triton.jit
 def _stretch(images, sample, factor, totals, inverse, n, blocks, BLOCK: tl.constexpr):
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
     place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
