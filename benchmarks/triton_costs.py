@@ -27,7 +27,7 @@ INSTRUCTIONS = {
     "_sum": 11,
     "_turned": 26,
     "_visible": 23,
-    "_along": 100,  # per distance from the centre, calls of the 64-bit remainder of _mirror among them
+    "_along": 11,  # per distance from the centre
     "_curves": 52,  # per segment near the tile
     "_extremes": 141,  # per edge
     "_paint": 98,  # per edge

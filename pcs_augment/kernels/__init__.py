@@ -36,7 +36,7 @@ def _load(name: str) -> ModuleType | None:
         warnings.warn(f"the {name.upper()} kernels are off: {e}", stacklevel=3)
         return None
     except RuntimeError as e:  # numba finds no place for its cache
-        warnings.warn(f"the CPU kernels are off: {e}; set NUMBA_CACHE_DIR to a writable folder", stacklevel=3)
+        warnings.warn(f"the {name.upper()} kernels are off: {e}; set NUMBA_CACHE_DIR to a writable folder", stacklevel=3)
         return None
 
 
@@ -51,7 +51,22 @@ def cpu_kernels(device: torch.device) -> ModuleType | None:
 
 def gpu_kernels(device: torch.device) -> ModuleType | None:
     """The Triton twins, where they apply."""
-    return _load("gpu") if _asked_for() == "triton" or (device.type == "cuda" and _asked_for() != "torch") else None
+    if _asked_for() == "triton":
+        return _load("gpu")
+    return _launchable(device) if device.type == "cuda" and _asked_for() != "torch" else None
+
+
+@functools.cache
+def _launchable(device: torch.device) -> ModuleType | None:
+    """The Triton twins, if a small one of them runs: Triton builds its launcher with the system's C compiler."""
+    twins = _load("gpu")
+    try:
+        if twins is not None:
+            twins.halves(torch.zeros(1, 2, dtype=torch.int64, device=device), 0, 8)
+    except Exception as e:  # whatever goes wrong in a compiler, torch does the same without it
+        warnings.warn(f"the GPU kernels are off, Triton cannot run here: {e}; it needs a C compiler", stacklevel=3)
+        return None
+    return twins
 
 
 def operator(schema: str, fake: Callable[..., Any] | None = None) -> Callable[[Callable[..., Any]], Any]:

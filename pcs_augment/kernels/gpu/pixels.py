@@ -125,7 +125,7 @@ def sums(images: Tensor, sample: Tensor, squares: bool = False) -> tuple[Tensor,
     return totals[-1], inverse
 
 
-@triton.jit(do_not_specialize_on_alignment=["totals"])
+@triton.jit
 def _stretch(images, sample, factor, totals, inverse, n, blocks, BLOCK: tl.constexpr):
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
     place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -149,8 +149,11 @@ def tile_of(tile, across, TX: tl.constexpr, TY: tl.constexpr):
 
 
 @triton.jit
-def _mirror(i, n):
-    """Index i of an axis of n pixels that is mirrored without its edge pixel."""
+def _mirror(i, n, ONCE: tl.constexpr):
+    """Index i of an axis of n pixels that is mirrored without its edge pixel; ONCE: it is less than n px outside."""
+    if ONCE:
+        i = tl.abs(i)
+        return tl.minimum(i, 2 * (n - 1) - i)
     period = tl.maximum(2 * (n - 1), 1)
     i = (i % period + period) % period
     return tl.minimum(i, period - i) * (n > 1)
@@ -159,7 +162,7 @@ def _mirror(i, n):
 @triton.jit(do_not_specialize=["most"])
 def _along(
     source, out, from_sample, to_sample, taps, reach, most, channels, height, width, across, per_image,
-    ROWS: tl.constexpr, ADD: tl.constexpr, MULTIPLY: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr,
+    ROWS: tl.constexpr, ONCE: tl.constexpr, ADD: tl.constexpr, MULTIPLY: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr,
 ):  # fmt: skip
     """One pass of gaussian.blur, along y (ROWS) or x, from image ``from_sample[a]`` of the source to ``to_sample[a]``.
 
@@ -173,13 +176,13 @@ def _along(
     n = height * width
     start = source + (tl.load(from_sample + a).to(tl.int64) * channels + c) * n
     result = tl.load(start + y * width + x, here, other=0.0) * tl.load(taps + a * (most + 1))
-    for i in range(1, tl.load(reach + a) + 1):
+    for i in range(1, tl.load(reach + a).to(tl.int32) + 1):
         if ROWS:
-            low = tl.load(start + _mirror(y - i, height) * width + x, here, other=0.0)
-            high = tl.load(start + _mirror(y + i, height) * width + x, here, other=0.0)
+            low = tl.load(start + _mirror(y - i, height, ONCE) * width + x, here, other=0.0)
+            high = tl.load(start + _mirror(y + i, height, ONCE) * width + x, here, other=0.0)
         else:
-            low = tl.load(start + y * width + _mirror(x - i, width), here, other=0.0)
-            high = tl.load(start + y * width + _mirror(x + i, width), here, other=0.0)
+            low = tl.load(start + y * width + _mirror(x - i, width, ONCE), here, other=0.0)
+            high = tl.load(start + y * width + _mirror(x + i, width, ONCE), here, other=0.0)
         result += (low + high) * tl.load(taps + a * (most + 1) + i)
     if ADD > 0:
         into = out + tl.load(to_sample + a).to(tl.int64) * ADD * n + y * width + x
@@ -204,7 +207,8 @@ def _blur(
     between = torch.empty(len(taps), channels, height, width, device=source.device)
     across, per_channel = tiles(height, width)
     sizes = (taps, reach, taps.shape[1] - 1, channels, height, width, across, per_channel * channels)
-    count, tile = len(taps) * per_channel * channels, {"TX": TILE_X, "TY": TILE_Y}
+    count = len(taps) * per_channel * channels
+    tile = {"ONCE": taps.shape[1] <= min(height, width), "TX": TILE_X, "TY": TILE_Y}
     launch(_along, count, source, between, rows, order, *sizes, ROWS=True, ADD=0, MULTIPLY=0, **tile)
     launch(_along, count, between, out, order, sample, *sizes, ROWS=False, ADD=add, MULTIPLY=multiply, **tile)
 
