@@ -17,11 +17,14 @@ from torch import Tensor
 INSTRUCTIONS = {
     "_add_impulses": 29,
     "_add_noise": 28,
+    "_assign": 40,
     "_blend": 53,
     "_gradients": 39,
     "_halves": 23,
     "_layer_counts": 21,
+    "_look_up": 10,
     "_offsets": 7,
+    "_ranges": 20,
     "_scale": 9,
     "_stretch": 12,
     "_sum": 11,
@@ -89,6 +92,11 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
         atomics = len(tensors["layers"]) * given["n"]
     elif kernel == "_sum":
         atomics = programs
+    elif kernel in ("_assign", "_ranges"):  # at most: passes after the first skip what needs none
+        atomics = tensors["rows"].numel() * (1 if kernel == "_assign" else 0 if given["FIRST"] else 2)
+    elif kernel == "_edges":
+        points = given["points"].host.view(np.float64)
+        tensors["edges"].host = np.concatenate((points, points[given["following"].host]), 1)  # type: ignore[attr-defined]
     return Work(moved, atomics, places * INSTRUCTIONS.get(kernel, 0))
 
 
@@ -114,8 +122,9 @@ def _parts(given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _segments_met(given: dict[str, Any]) -> tuple[int, int]:
     """Pairs of tile and segment that are computed, and all that are looked at."""
-    segments, reach = given["segments"].host, given["curves"].host[:, 1]
-    margin = np.repeat(reach, given["per_curve"]) + 1
+    points, reach = given["per_curve"], given["curves"].host[:, 1]
+    segments = given["segments"].host.reshape(len(reach), points, 4)[:, :-1].reshape(-1, 4)
+    margin = np.repeat(reach, points - 1) + 1
     tiles = [given["across"], given["per_image"] // given["across"]]
     met = np.ones(len(segments), np.int64)
     for axis, size, count in ((0, given["TX"], tiles[0]), (1, given["TY"], tiles[1])):
