@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 
+_THREADS = "pcs_augment"
 _library = torch.library.Library("pcs_augment", "DEF")
 
 
@@ -91,13 +93,14 @@ def operator(schema: str, fake: Callable[..., Any] | None = None) -> Callable[[C
 
 @functools.cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="pcs_augment")
+    return ThreadPoolExecutor(threads, thread_name_prefix=_THREADS)
 
 
 def run_all(task: Callable[[Any], None], jobs: Iterable[Any]) -> None:
     """Run a task that releases the GIL for every job, on as many threads as torch uses."""
     threads = torch.get_num_threads()
-    if threads == 1:
+    # a thread of the pool that waited for the pool could wait for ever
+    if threads == 1 or threading.current_thread().name.startswith(_THREADS):
         for job in jobs:
             task(job)
         return

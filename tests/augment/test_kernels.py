@@ -64,3 +64,31 @@ def test_an_error_in_a_thread_reaches_the_caller():
 
     with pytest.raises(RuntimeError, match="job 0"):
         kernels.run_all(fail, range(3))
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_same_bits_of_equalisation(height, width, seed):
+    """Of even values, clusters, clusters of clusters, and flat textures: they take one pass to all passes."""
+    rng = np.random.default_rng(seed)
+    shape = (height, width)
+    wide, narrow = rng.integers(0, 4, shape) * 0.25, rng.integers(0, 4, shape) * 1e-4
+    dust = rng.random(shape) * 1e-7
+    textures = np.stack((rng.random(shape), wide, wide + dust, wide + narrow + dust, np.full(shape, 0.3)))
+    textures = torch.from_numpy(textures).float()
+    fast = pa.equalize(textures)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PCS_AUGMENT_KERNELS", "torch")
+        assert torch.equal(fast, pa.equalize(textures))
+
+
+def test_tasks_may_run_tasks():
+    """Without threads of the pool waiting for the pool."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        done = []
+        kernels.run_all(lambda i: kernels.run_all(lambda j: done.append((i, j)), range(3)), range(8))
+    finally:
+        torch.set_num_threads(threads)
+    assert sorted(done) == [(i, j) for i in range(8) for j in range(3)]
