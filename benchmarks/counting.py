@@ -25,7 +25,7 @@ from triton_costs import distinct_bytes, work
 
 from pcs_augment import kernels
 from pcs_augment.kernels import gpu_kernels
-from pcs_augment.kernels.gpu import equalization, launch, layers, outlines, pixels, random
+from pcs_augment.kernels.gpu import equalization, launch, layers, outlines, pixels, random, textures
 from pcs_augment.transfer import _plain
 
 aten = torch.ops.aten
@@ -34,7 +34,7 @@ DEFINITION = torch._C.DispatchKey.CompositeExplicitAutograd  # where an operator
 LAUNCHES = {"aten::sort": 8, "aten::repeat_interleave": 2}
 PICKING = {"aten::index_select", "aten::gather", "aten::take", "aten::index"}
 SCATTERING = {"aten::scatter_add_", "aten::scatter_reduce_", "aten::index_add_"}
-TWINS: tuple[ModuleType, ...] = (equalization, launch, layers, outlines, pixels, random)
+TWINS: tuple[ModuleType, ...] = (equalization, launch, layers, outlines, pixels, random, textures)
 
 
 @dataclass

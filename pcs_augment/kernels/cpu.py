@@ -6,16 +6,14 @@ from .pixels import (
     add_impulses,
     add_noise,
     add_offsets,
-    add_perlin,
-    add_waves,
     blend,
     blur,
-    equalize_row,
     mask,
     scale,
     stretch,
 )
 from .streams import first_words, philox, words
+from .textures import add_perlin, add_waves, equalize_row
 
 __all__ = [
     "add_curves",

@@ -27,9 +27,9 @@ from pcs_augment.noise.interference import resonant
 
 pytest.importorskip("triton", reason="there is no Triton for this system")
 
-from pcs_augment.kernels.gpu import equalization, layers, outlines, pixels, random
+from pcs_augment.kernels.gpu import equalization, layers, outlines, pixels, random, textures
 
-MODULES = (equalization, layers, outlines, pixels, random)
+MODULES = (equalization, layers, outlines, pixels, random, textures)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 pytestmark = [pytest.mark.gpu] if DEVICE.type == "cuda" else []
 TESTS = Path(__file__).parent

@@ -1,8 +1,4 @@
-"""Triton twins of the noise layers: textures are evaluated, ranked and added up without ever being stored.
-
-A Perlin texture is evaluated twice, once to count its values and once to look up its ranks: recomputing costs less than
-writing and reading it. All textures of a batch share a launch; a program adds up one tile of one layer over its textures.
-"""
+"""Triton twins of the noise layers: sums of textures become layers, layers are blended with images."""
 
 from __future__ import annotations
 
@@ -17,219 +13,18 @@ from ...noise.interference import LEVELS, NODES, corner_terms, fixed_point, phas
 from ...noise.layer import BINS, RANKS, SCALING, counted_ranks
 from ...noise.perlin import geometry
 from ...plan import Table
-from ...rng import LANE_LATTICE, MASK, device_table
 from ...statistics import EXP2
 from ...steps.layers import GPU_CHUNK_PX, textures_of
 from ...steps.update import keys_in
 from ...transfer import all_to_device, to_device
-from .launch import TILE_X, TILE_Y, channels_of, launch, tiles
-from .pixels import clip, mean_of, sums, tile_of
-from .random import half_words
+from .launch import channels_of, launch
+from .pixels import clip, mean_of, sums
+from .textures import gradients, perlin_sums, wave_sums
 
-_CALLS = 128  # of Philox in a program
 _CHUNK = 4096  # counts that a program adds up at once
 _BLOCK = 1024
 _COUNTED_PX = 2**23  # of waves that are ranked by counting at once, at about 60 bytes each
-_COUNTED, _COUNTED_Y = 12, 32  # tiles that a program counts before it writes, and their rows
-# before, Triton counts in registers, which 8192 bins overflow: counting in global memory is faster by far
-_IN_SHARED_MEMORY = tuple(int(n) for n in triton.__version__.split(".")[:2]) >= (3, 8)
-_LANE, _LOW = tl.constexpr(LANE_LATTICE), tl.constexpr(MASK)
 _E0, _E1, _E2, _E3, _E4, _E5 = (tl.constexpr(c) for c in EXP2)
-
-
-@triton.jit(do_not_specialize=["points", "blocks"])
-def _gradients(out, unit, points, start, calls, items, keys, blocks, CALLS: tl.constexpr):
-    t, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
-    first, count = block * CALLS, tl.load(calls + t)
-    if first < count:
-        n = first + tl.arange(0, CALLS)
-        half = half_words(n, tl.load(items + t), _LANE, tl.load(keys + 2 * t), tl.load(keys + 2 * t + 1), CALLS)
-        place = 8 * first + tl.arange(0, 8 * CALLS)
-        at = out + tl.load(start + t) + place
-        tl.store(at, tl.load(unit + half), place < 8 * count)
-        tl.store(at + points, tl.load(unit + 65536 + half), place < 8 * count)
-
-
-def gradients(start: Tensor, calls: Tensor, items: Tensor, keys: Tensor, most: int, points: int) -> Tensor:
-    """(2, points) unit gradients of lattices that begin at ``start`` (T,) and take ``calls`` (T,) <= most of Philox."""
-    out = torch.empty(2, points, device=start.device)
-    blocks = triton.cdiv(most, _CALLS)
-    arguments = (device_table("unit", start.device), points, start, calls, items, keys, blocks)
-    launch(_gradients, len(start) * blocks, out, *arguments, CALLS=_CALLS)
-    return out
-
-
-@triton.jit
-def _axis(i, step, shift):
-    """perlin._along: cell, offset from its near end, fade."""
-    at = i.to(tl.int64) * step + shift
-    t = ((at & _LOW) >> 8).to(tl.float32) * (2.0**-24)
-    return (at >> 32).to(tl.int32), t, t * t * t * (t * (t * 6.0 - 15.0) + 10.0)
-
-
-@triton.jit
-def _perlin_bins(geometry, gradients, points, t, y, x, scaling, half_bins):
-    """perlin.Lattices.field of texture t at rows y and columns x, as bins; geometry (T, 5): step, shifts, start, columns."""
-    row = geometry + 5 * t
-    step, start, columns = tl.load(row), tl.load(row + 3), tl.load(row + 4).to(tl.int32)
-    cell_x, tx, fade_x = _axis(x, step, tl.load(row + 1))
-    cell_y, ty, fade_y = _axis(y, step, tl.load(row + 2))
-    near_x, near_y = 1.0 - fade_x, 1.0 - fade_y
-    g = gradients + start + (cell_y * columns + cell_x)
-    a0 = tl.load(g) * (near_x * tx) + tl.load(g + 1) * (fade_x * (tx - 1.0))
-    b0 = tl.load(g + columns) * (near_x * tx) + tl.load(g + columns + 1) * (fade_x * (tx - 1.0))
-    g += points
-    a1 = tl.load(g) * near_x + tl.load(g + 1) * fade_x
-    b1 = tl.load(g + columns) * near_x + tl.load(g + columns + 1) * fade_x
-    value = (a0 * near_y + b0 * fade_y) + (a1 * (near_y * ty) + b1 * (fade_y * (ty - 1.0)))
-    return (value * scaling + half_bins).to(tl.int32)
-
-
-@triton.jit(do_not_specialize=["points"])
-def _perlin_counts(
-    counts, geometry, gradients, points, scaling, height, width, across, per_image, parts,
-    BINS: tl.constexpr, SHARED: tl.constexpr, TILES: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr,
-):  # fmt: skip
-    """A histogram over TILES tiles of a texture: in shared memory, then added to the others once, or in global memory."""
-    t, part = tl.program_id(0) // parts, tl.program_id(0) % parts
-    mine = counts + t.to(tl.int64) * BINS
-    if SHARED:
-        total = tl.zeros((BINS,), tl.int32)
-    for tile in range(part * TILES, tl.minimum((part + 1) * TILES, per_image)):
-        y, x = tile_of(tile, across, TX, TY)
-        here = (y < height) & (x < width)
-        inside_y, inside_x = tl.minimum(y, height - 1), tl.minimum(x, width - 1)
-        index = _perlin_bins(geometry, gradients, points, t, inside_y, inside_x, scaling, BINS * 0.5)
-        if SHARED:
-            total += tl.histogram(tl.reshape(index, (TX * TY,)), BINS, mask=tl.reshape(here, (TX * TY,)))
-        else:
-            tl.atomic_add(mine + index, 1, here, sem="relaxed")
-    if SHARED:
-        tl.atomic_add(mine + tl.arange(0, BINS), total, total > 0, sem="relaxed")
-
-
-@triton.jit
-def _rank_table(table, counts, n, ranks, bins, CHUNK: tl.constexpr):
-    """layer._rank_table, a texture per program."""
-    first = tl.program_id(0).to(tl.int64) * bins
-    below = tl.zeros((), tl.int64)
-    for i in range(0, bins, CHUNK):
-        place = i + tl.arange(0, CHUNK)
-        here = tl.load(counts + first + place, place < bins, other=0).to(tl.int64)
-        middle = 2 * (below + tl.cumsum(here)) - here
-        tl.store(table + first + place, ((middle * ranks + n) // (2 * n)).to(tl.int16), place < bins)
-        below += tl.sum(here)
-
-
-@triton.jit(do_not_specialize=["points"])
-def _perlin_sums(
-    out, first, table, geometry, gradients, points, scaling, bins, height, width, across, per_image,
-    TX: tl.constexpr, TY: tl.constexpr,
-):  # fmt: skip
-    layer, tile = tl.program_id(0) // per_image, tl.program_id(0) % per_image
-    y, x = tile_of(tile, across, TX, TY)
-    inside_y, inside_x = tl.minimum(y, height - 1), tl.minimum(x, width - 1)
-    total = tl.zeros((TY, TX), tl.int32)
-    for t in range(tl.load(first + layer), tl.load(first + layer + 1)):
-        index = _perlin_bins(geometry, gradients, points, t, inside_y, inside_x, scaling, bins * 0.5)
-        total += tl.load(table + t * bins + index).to(tl.int32)
-    place = (layer.to(tl.int64) * height + y) * width + x
-    tl.store(out + place, total, (y < height) & (x < width))
-
-
-def perlin_sums(
-    first: Tensor, geometry: Tensor, gradients: Tensor, height: int, width: int, scaling: float, bins: int, ranks: int
-) -> Tensor:
-    """(n, H * W) int32 sums of the ranks of textures first[i] .. first[i + 1] - 1; geometry (T, 5) as _perlin_bins has it."""
-    textures, layers, device = len(geometry), len(first) - 1, geometry.device
-    counts = torch.zeros(textures, bins, dtype=torch.int32, device=device)
-    field = (geometry, gradients, gradients.shape[1], scaling)
-    across, tall = tiles(height, width, _COUNTED_Y)
-    parts = triton.cdiv(tall, _COUNTED)
-    constants = {"BINS": bins, "SHARED": _IN_SHARED_MEMORY, "TILES": _COUNTED, "TX": TILE_X, "TY": _COUNTED_Y}
-    sizes = (height, width, across, tall, parts)
-    launch(_perlin_counts, textures * parts, counts, *field, *sizes, num_warps=16, **constants)
-    table = torch.empty(textures, bins, dtype=torch.int16, device=device)
-    launch(_rank_table, textures, table, counts, height * width, ranks, bins, num_warps=8, CHUNK=_CHUNK)
-    out = torch.empty(layers, height * width, dtype=torch.int32, device=device)
-    across, per_image = tiles(height, width)
-    sizes = (bins, height, width, across, per_image)
-    launch(_perlin_sums, layers * per_image, out, first, table, *field, *sizes, TX=TILE_X, TY=TILE_Y)
-    return out
-
-
-@triton.jit
-def _wave_sums(
-    out, first, table, waves, height, width, across, per_image, LEVELS: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr
-):
-    """waves (T, 3): turns per px along x and y and the phase, in units of 2^-32 turns."""
-    layer, tile = tl.program_id(0) // per_image, tl.program_id(0) % per_image
-    y, x = tile_of(tile, across, TX, TY)
-    drop: tl.constexpr = 32 - LEVELS
-    total = tl.zeros((TY, TX), tl.int32)
-    for t in range(tl.load(first + layer), tl.load(first + layer + 1)):
-        row = waves + 3 * t
-        column = ((x.to(tl.int64) * tl.load(row) + tl.load(row + 2)) & _LOW) >> drop
-        line = (((y.to(tl.int64) * tl.load(row + 1)) & _LOW) + (1 << (drop - 1))) >> drop
-        index = ((column + line) & ((1 << LEVELS) - 1)).to(tl.int32)
-        total += tl.load(table + t * (1 << LEVELS) + index).to(tl.int32)
-    place = (layer.to(tl.int64) * height + y) * width + x
-    tl.store(out + place, total, (y < height) & (x < width))
-
-
-@triton.jit
-def _bernoulli(d, corner):
-    below, above = d - corner, d + corner
-    below -= tl.floor(below)
-    above -= tl.floor(above)
-    return below * ((below - 1.5) * below + 0.5) + above * ((above - 1.5) * above + 0.5)
-
-
-@triton.jit
-def _share_within(node, corners, factors, NODES: tl.constexpr):
-    """interference.share_within at a node."""
-    d = node.to(tl.float32) * (0.5 / NODES)
-    share = _bernoulli(d, tl.load(corners)) * tl.load(factors)
-    for k in tl.static_range(1, 4):
-        share += _bernoulli(d, tl.load(corners + k)) * tl.load(factors + k)
-    return clip(2.0 * d - share)
-
-
-@triton.jit
-def _wave_tables(table, corners, factors, counted, ranks, NODES: tl.constexpr):
-    """layer._wave_tables, once around; zero for waves that are counted instead."""
-    t = tl.program_id(0)
-    level = tl.arange(0, 4 * NODES)
-    node, fraction = level // 4, ((level % 4).to(tl.float32) + 0.5) * 0.25
-    low = _share_within(node, corners + 4 * t, factors + 4 * t, NODES)
-    high = _share_within(node + 1, corners + 4 * t, factors + 4 * t, NODES)
-    half = low * (1.0 - fraction) + high * fraction
-    # halves go to the even neighbour, as torch.round has it
-    exact = (1.0 - half) * ranks
-    whole = tl.floor(exact)
-    odd = (whole.to(tl.int32) & 1) == 1
-    rank = whole.to(tl.int32) + ((exact - whole > 0.5) | ((exact - whole == 0.5) & odd)).to(tl.int32)
-    rank = tl.where(tl.load(counted + t) > 0, 0, rank).to(tl.int16)
-    first = table + t.to(tl.int64) * 8 * NODES
-    tl.store(first + level, rank)
-    tl.store(first + (8 * NODES - 1) - level, rank)
-
-
-def wave_sums(
-    first: Tensor, waves: Tensor, corners: Tensor, factors: Tensor, counted: Tensor, height: int, width: int,
-    nodes: int, levels: int, ranks: int,
-) -> Tensor:  # fmt: skip
-    """(n, H * W) int32 sums of the ranks of waves first[i] .. first[i + 1] - 1, without those that are ``counted`` (T,)."""
-    textures, layers = len(waves), len(first) - 1
-    if 8 * nodes != 1 << levels:
-        raise ValueError(f"four phase bins lie between two nodes of half a turn, got {nodes} nodes and {levels} bits")
-    table = torch.empty(textures, 1 << levels, dtype=torch.int16, device=waves.device)
-    launch(_wave_tables, textures, table, corners, factors, counted, ranks, NODES=nodes)
-    out = torch.empty(layers, height * width, dtype=torch.int32, device=waves.device)
-    across, per_image = tiles(height, width)
-    arguments = (first, table, waves, height, width, across, per_image)
-    launch(_wave_sums, layers * per_image, out, *arguments, LEVELS=levels, TX=TILE_X, TY=TILE_Y)
-    return out
 
 
 @triton.jit
