@@ -157,7 +157,7 @@ def profiled(train: Training, batches: pa.AugmentedLoader, steps: int, out: Path
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if train.device.type == "cuda" else [])]
     with profile(activities=activities):  # the first one takes long to start
         train.optimiser.zero_grad()
-    pipeline.draw, pipeline.apply = named("draw", pipeline.draw), named("augment", pipeline.apply)  # type: ignore[method-assign]
+    pipeline.draw, pipeline._run = named("draw", pipeline.draw), named("augment", pipeline._run)  # type: ignore[method-assign]
     batches.loader = _Named(loader)
     source = iter(batches)
     recorder = profile(activities=activities)
@@ -172,7 +172,7 @@ def profiled(train: Training, batches: pa.AugmentedLoader, steps: int, out: Path
                     train(images, targets)
             wait_for(train.device)
     finally:
-        del pipeline.draw, pipeline.apply
+        del pipeline.draw, pipeline._run
         batches.loader = loader
     for _ in source:
         pass

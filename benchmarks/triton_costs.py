@@ -76,7 +76,8 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
     elif kernel in ("_perlin_counts", "_perlin_sums", "_wave_sums"):
         textures = len(tensors["waves" if kernel == "_wave_sums" else "geometry"])
         places = textures * given["per_image"] * _places(given)
-        atomics = programs * given["BINS"] if kernel == "_perlin_counts" else 0  # at most: empty bins are not added
+        if kernel == "_perlin_counts":  # from shared memory at most: empty bins are not added
+            atomics = programs * given["BINS"] if given["SHARED"] else textures * given["height"] * given["width"]
     elif kernel in ("_paint", "_extremes"):
         area, blocks, edges = _parts(given)
         places = int((blocks * edges).sum()) * given["BX"] * given["BY"]

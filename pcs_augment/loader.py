@@ -42,6 +42,7 @@ class DrawingCollate:
     def __call__(self, samples: Any) -> Any:
         batch = self.collate(samples)
         images, targets, index, _ = _unpack(batch)
+        check_images(images)
         plan = self.pipeline.draw(images.shape, targets, index, int(self._epoch))
         return {**batch, "plan": plan} if isinstance(batch, Mapping) else (images, targets, index, plan)
 

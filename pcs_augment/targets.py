@@ -260,11 +260,6 @@ def _sent_one(value: Any, device: torch.device) -> Any:
     return value
 
 
-def moved(targets: Sequence[Target], matrix: NDArray[np.float64]) -> Targets:
-    """New dicts whose boxes and polygons follow the (B, 2, 3) symmetries of their images, on whatever device they are."""
-    return follow(targets, matrix)
-
-
 def select(target: Target, keep: NDArray[np.bool_]) -> Target:
     """The target with only the objects where ``keep`` (N,) is true; every key of length N follows."""
     return dict(target) if keep.all() else {k: _picked(v, keep) for k, v in target.items()}

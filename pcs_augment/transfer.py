@@ -31,12 +31,11 @@ def host_tensors(*arrays: NDArray) -> list[Tensor]:
 def all_to_device(device: torch.device, *arrays: NDArray) -> list[Tensor]:
     """The same for several arrays by a single copy, from pinned memory where there is a GPU."""
     plain = [_plain(a) for a in arrays]
-    ends = np.cumsum([-(-a.nbytes // _ALIGNED) * _ALIGNED for a in plain])
-    host = torch.empty(int(ends[-1]), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    starts = np.cumsum([0] + [-(-a.nbytes // _ALIGNED) * _ALIGNED for a in plain]).tolist()
+    host = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=device.type == "cuda")
     buffer = host.numpy()
-    places = [(int(end) - -(-a.nbytes // _ALIGNED) * _ALIGNED, a) for a, end in zip(plain, ends)]
-    for start, a in places:
+    for start, a in zip(starts, plain):
         buffer[start : start + a.nbytes] = a.reshape(-1).view(np.uint8)
     moved = host.to(device, non_blocking=True)
-    kinds = (torch.from_numpy(a[:0].reshape(-1)).dtype if a.ndim else torch.from_numpy(a.reshape(1)).dtype for a in plain)
-    return [moved[s : s + a.nbytes].view(kind).view(a.shape) for (s, a), kind in zip(places, kinds)]
+    kinds = (torch.from_numpy(a[:0]).dtype for a in plain)
+    return [moved[s : s + a.nbytes].view(kind).view(a.shape) for s, a, kind in zip(starts, plain, kinds)]

@@ -6,8 +6,8 @@ on CUDA tensors when Triton is installed, which torch's CUDA wheels for Linux br
 switches both off; ``triton`` uses the GPU's twins for any tensor, which on a CPU takes Triton's interpreter. A twin gives the
 same bits as the function it replaces, which the tests hold it to.
 
-The functions with twins are operators of torch.library in the namespace ``pcs_augment``; their images are on any device, the
-tables that say what to do are on the host.
+The functions with twins are operators of torch.library in the namespace ``pcs_augment``; their first argument may be on any
+device, the tables that say what to do with it are on the host.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from typing import Any
 
 import torch
 
+from ..errors import InputError
+
 _THREADS = "pcs_augment"
 _library = torch.library.Library("pcs_augment", "DEF")
 
@@ -32,8 +34,10 @@ _library = torch.library.Library("pcs_augment", "DEF")
 def _load(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(f".{name}", __name__)
-    except ModuleNotFoundError:
-        return None  # numba or Triton is not installed
+    except ModuleNotFoundError as e:
+        if e.name not in ("numba", "triton"):
+            raise
+        return None
     except ImportError as e:
         warnings.warn(f"the {name.upper()} kernels are off: {e}", stacklevel=3)
         return None
@@ -42,8 +46,11 @@ def _load(name: str) -> ModuleType | None:
         return None
 
 
-def _asked_for() -> str | None:
-    return os.environ.get("PCS_AUGMENT_KERNELS")
+def _asked_for() -> str:
+    value = os.environ.get("PCS_AUGMENT_KERNELS", "")
+    if value not in ("", "numba", "torch", "triton"):
+        raise InputError(f"PCS_AUGMENT_KERNELS must be numba, torch or triton, or not set, got {value!r}")
+    return value
 
 
 def cpu_kernels(device: torch.device) -> ModuleType | None:
@@ -65,8 +72,10 @@ def _launchable(device: torch.device) -> ModuleType | None:
     try:
         if twins is not None:
             twins.halves(torch.zeros(1, 2, dtype=torch.int64, device=device), 0, 8)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as e:  # whatever goes wrong in a compiler, torch does the same without it
-        warnings.warn(f"the GPU kernels are off, Triton cannot run here: {e}; it needs a C compiler", stacklevel=3)
+        warnings.warn(f"the GPU kernels are off, Triton cannot run here (is there a C compiler?): {e}", stacklevel=3)
         return None
     return twins
 

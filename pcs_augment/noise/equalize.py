@@ -35,7 +35,7 @@ def _checked(texture: Tensor) -> Tensor:
         raise InputError(f"a texture must be a tensor (..., H, W) with at least one pixel, got {shape}")
     if texture.is_complex():
         raise InputError(f"a texture must be real, got {texture.dtype}")
-    values = texture.float()
+    values = texture.detach().float()
     if values.device.type == "cpu" and not bool(torch.isfinite(values).all()):
         raise InputError("a texture must be finite, got NaN or infinity")
     return values

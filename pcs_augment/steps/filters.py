@@ -54,8 +54,7 @@ class KeepDetectable(Step):
     """Drop objects whose grey values, rounded to 8 bits, span at most ``threshold`` levels near their outline.
 
     Looked at are the pixels whose centres lie inside the outline or within ``dilation`` px of it; of several channels, the one
-    with the widest range counts. Row-wise
-    range queries on a table of running extremes make this independent of how large the objects are.
+    with the widest range counts.
     """
 
     looks_at_objects = True
@@ -99,7 +98,7 @@ def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tenso
 
 
 def _spread(images: Tensor, sample: Ints, points: NDArray[np.float64], corners: Ints, radius: float) -> Tensor:
-    """By row-wise range queries, whose number does not depend on the pixels."""
+    """By row-wise range queries on a table of running extremes, whose number does not depend on the pixels."""
     height, width = images.shape[2:]
     spans = raster.row_spans(points, corners, radius, height, width, images.device)
     owner = to_device(sample, images.device)[spans.instance]

@@ -174,7 +174,7 @@ def test_targets_follow_together_as_one_by_one(matrix, some):
         ends = np.cumsum([0, *counts])
         for i, t in enumerate(targets):
             mine = None if keep is None else keep[ends[i] : ends[i + 1]]
-            moved = t if turns is None else pa.targets.moved([t], turns[i : i + 1])[0]
+            moved = t if turns is None else pa.targets.follow([t], turns[i : i + 1])[0]
             alone = moved if mine is None else pa.targets.select(moved, mine)
             if device is not None and device.type == "meta":
                 assert all(v.is_meta for v in together[i].values() if isinstance(v, torch.Tensor))

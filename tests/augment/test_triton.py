@@ -211,7 +211,7 @@ def test_layers_in_several_goes_are_the_same(monkeypatch, launched):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_both_ways_to_count_a_texture(monkeypatch, shared):
-    monkeypatch.setattr(layers, "_IN_SHARED_MEMORY", shared)
+    monkeypatch.setattr(textures, "_IN_SHARED_MEMORY", shared)
     step = pa.PerlinLayer(textures=(2, 2))
     images, targets = random_images(2, 35, 131), random_targets([0, 0], 35, 131)
     applied(step, images, targets, step.draw(images.shape, targets))
@@ -253,9 +253,9 @@ def test_equalisation_of_even_clustered_and_flat_textures(shape):
     rng = torch.Generator().manual_seed(0)
     wide, narrow = (torch.randint(0, 4, shape, generator=rng) * size for size in (0.25, 1e-4))
     dust = torch.rand(shape, generator=rng) * 1e-7
-    textures = torch.cat([torch.rand(shape, generator=rng), wide, wide + dust, wide + narrow + dust, torch.full(shape, 0.3)])
-    textures = textures.to(DEVICE)
-    assert torch.equal(by("triton", pa.equalize, textures), by("torch", pa.equalize, textures))
+    mixed = torch.cat([torch.rand(shape, generator=rng), wide, wide + dust, wide + narrow + dust, torch.full(shape, 0.3)])
+    mixed = mixed.to(DEVICE)
+    assert torch.equal(by("triton", pa.equalize, mixed), by("torch", pa.equalize, mixed))
 
 
 # --- operators ----------------------------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ def test_killed_workers_and_nodes_cost_no_image_and_double_none(machines, job, t
     times = Counter(n.image for n in rendered(log))
     assert set(times) == set(range(count))
     assert sum(times.values()) <= count + 10  # what was being rendered; a node's workers may outlive it a little
-    assert sum("lost a worker" in s for s in said) >= 3
+    assert any("lost a worker" in s for s in said)  # a kill between two images costs none, and nothing is said
     assert sum(s.startswith("left: ") and "workers of 1 core" in s for s in said) == 1
 
 

@@ -3,7 +3,7 @@
 import triton
 
 if tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 4):
-    raise ImportError(f"the kernels need Triton 3.4 for histograms with a mask, found {triton.__version__}")
+    raise ImportError(f"they need Triton 3.4, the oldest that they have been compiled with, found {triton.__version__}")
 
 from .equalization import equalize_rows
 from .layers import add_layers

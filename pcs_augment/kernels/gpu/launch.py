@@ -36,7 +36,7 @@ def tiles(height: int, width: int, rows: int = TILE_Y) -> tuple[int, int]:
     return across, across * triton.cdiv(height, rows)
 
 
-def moved(images: Tensor, *columns: Tensor) -> list[Tensor]:
+def sent(images: Tensor, *columns: Tensor) -> list[Tensor]:
     """Columns on the host to the images' device, by one copy."""
     return all_to_device(images.device, *(c.numpy() for c in columns))
 

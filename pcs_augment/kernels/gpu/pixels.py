@@ -16,7 +16,7 @@ from torch import Tensor
 from ... import gaussian
 from ...rng import LANE_PIXEL, device_table
 from ...transfer import all_to_device
-from .launch import TILE_X, TILE_Y, channels_of, launch, moved, tiles
+from .launch import TILE_X, TILE_Y, channels_of, launch, sent, tiles
 from .random import half_words
 
 _BLOCK = 1024
@@ -45,7 +45,7 @@ def _add_noise(images, table, sample, sigma, keys, n, blocks, CALLS: tl.constexp
 
 
 def add_noise(images: Tensor, *columns: Tensor) -> None:
-    sample, sigma, keys = moved(images, *columns)
+    sample, sigma, keys = sent(images, *columns)
     n = images[0].numel()
     blocks = triton.cdiv(n, 8 * _CALLS)
     table = device_table("normal", images.device)
@@ -69,7 +69,7 @@ def _add_impulses(images, sample, white, black, keys, channels, n, blocks, CALLS
 
 
 def add_impulses(images: Tensor, *columns: Tensor) -> None:
-    sample, white, black, keys = moved(images, *columns)
+    sample, white, black, keys = sent(images, *columns)
     channels, height, width = channels_of(images)
     blocks = triton.cdiv(height * width, 8 * _CALLS)
     arguments = (sample, white, black, keys, channels, height * width, blocks)
@@ -85,7 +85,7 @@ def _scale(images, sample, factor, n, blocks, BLOCK: tl.constexpr):
 
 
 def scale(images: Tensor, *columns: Tensor) -> None:
-    sample, factor = moved(images, *columns)
+    sample, factor = sent(images, *columns)
     n = images[0].numel()
     blocks = triton.cdiv(n, _BLOCK)
     launch(_scale, len(sample) * blocks, images, sample, factor, n, blocks, BLOCK=_BLOCK)
@@ -135,7 +135,7 @@ def _stretch(images, sample, factor, totals, inverse, n, blocks, BLOCK: tl.const
 
 
 def stretch(images: Tensor, *columns: Tensor) -> None:
-    sample, factor = moved(images, *columns)
+    sample, factor = sent(images, *columns)
     n = images[0].numel()
     totals, inverse = sums(images, sample)
     blocks = triton.cdiv(n, _BLOCK)
@@ -214,7 +214,7 @@ def _blur(
 
 
 def blur(images: Tensor, sample: Tensor, taps: Tensor) -> None:
-    where, weights, reach = moved(images, sample, taps, gaussian.reach_of(taps))
+    where, weights, reach = sent(images, sample, taps, gaussian.reach_of(taps))
     _blur(images, where, weights, reach, images, where)
 
 
@@ -239,7 +239,7 @@ def _visible(out, shapes, height, width, across, per_image, TX: tl.constexpr, TY
 
 def mask(images: Tensor, sample: Tensor, taps: Tensor, shapes: Tensor) -> None:
     """shapes (A, 8): whether it is a circle, its x, y, radius; left, top, right, bottom of the window."""
-    where, weights, reach, rows = moved(images, sample, taps, gaussian.reach_of(taps), shapes)
+    where, weights, reach, rows = sent(images, sample, taps, gaussian.reach_of(taps), shapes)
     channels, height, width = channels_of(images)
     visible = torch.empty(len(where), 1, height, width, device=images.device)
     across, per_image = tiles(height, width)
