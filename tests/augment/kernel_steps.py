@@ -1,5 +1,8 @@
 """Steps that together reach every kernel on the GPU and every branch in it."""
 
+import re
+from pathlib import Path
+
 import pcs_augment as pa
 
 STEPS = [
@@ -26,3 +29,15 @@ STEPS = [
     pa.PerlinLayer(textures=(1, 1), scale=(400, 400)),
     pa.KeepDetectable(100, dilation=1.0),
 ]
+
+
+def kernel_modules():
+    """The modules of Triton kernels."""
+    from pcs_augment.kernels.gpu import equalization, layers, outlines, pixels, random, textures
+
+    return equalization, layers, outlines, pixels, random, textures
+
+
+def kernel_names():
+    """The kernels that they launch."""
+    return {name for m in kernel_modules() for name in re.findall(r"launch\((_\w+)", Path(m.__file__).read_text())}

@@ -166,6 +166,8 @@ def test_bad_arguments_are_named():
             pa.DrawingCollate(PIPELINE).set_epoch(epoch)
     with pytest.raises(pa.InputError, match="a batch must be"):
         pa.DrawingCollate(PIPELINE, collate=len)([1])
+    with pytest.raises(pa.InputError, match="images"):
+        pa.DrawingCollate(pa.Blur(), collate=lambda samples: ([1, 2], None, [0, 1]))([None])
 
 
 def test_pinning_leaves_plan_and_targets_as_they_are(monkeypatch, drawn_here):

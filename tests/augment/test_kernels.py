@@ -92,3 +92,9 @@ def test_tasks_may_run_tasks():
     finally:
         torch.set_num_threads(threads)
     assert sorted(done) == [(i, j) for i in range(8) for j in range(3)]
+
+
+def test_unknown_kernels_are_named(monkeypatch):
+    monkeypatch.setenv("PCS_AUGMENT_KERNELS", "trition")
+    with pytest.raises(pa.InputError, match="'trition'"):
+        pa.Brightness()(random_images(1, 4, 4))

@@ -106,6 +106,11 @@ def test_equalize_flat_tiny_huge_and_integer_textures():
     assert np.abs(pa.equalize(tiny).numpy() - exact(tiny)).max() < 1e-6
 
 
+def test_equalize_takes_textures_that_belong_to_a_graph():
+    texture = torch.rand(2, 9, 7, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(pa.equalize(texture.clone().requires_grad_()), pa.equalize(texture))
+
+
 def test_equalize_takes_any_leading_dimensions():
     x = torch.rand(2, 3, 8, 9)
     got = pa.equalize(x)

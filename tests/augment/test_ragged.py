@@ -200,3 +200,15 @@ def test_the_data_set_reads_outlines_as_one_tensor():
     assert corners.tolist() == [len(p) for p in target["polygons"]]
     assert torch.equal(points, torch.cat(target["polygons"]))
     assert_like_plain_lists([target])
+
+
+def test_outlines_travel_whatever_was_put_into_them():
+    points = torch.arange(12.0).view(6, 2)
+    for other in (np.ones((4, 2)), points[:4].double(), None):
+        outlines = Outlines.split(points, np.array([3, 3]))
+        outlines[1] = other
+        for again in (pickle.loads(pickle.dumps(outlines)), copy.deepcopy(outlines)):
+            assert isinstance(again, Outlines)
+            assert torch.equal(again[0], points[:3])
+            assert type(again[1]) is type(other)
+            assert other is None or (again[1].dtype == other.dtype and (again[1] == other).all())

@@ -1,15 +1,8 @@
-"""The Triton twins give the bits of the torch functions they replace, and compile; the operators keep to their schemas.
+"""The Triton twins give the bits of the torch functions they replace; the operators keep to their schemas.
 
-Without a GPU the twins run on the CPU, in Triton's interpreter, and compile for GPUs that are not there. Where there is one,
+Without a GPU the twins run on the CPU, in Triton's interpreter. Where there is one,
 these tests need it.
 """
-
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +10,7 @@ import torch
 from batches import assert_same_targets, random_images, random_targets
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_steps import STEPS
+from kernel_steps import STEPS, kernel_modules, kernel_names
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import pcs_augment as pa
@@ -27,12 +20,10 @@ from pcs_augment.noise.interference import resonant
 
 pytest.importorskip("triton", reason="there is no Triton for this system")
 
-from pcs_augment.kernels.gpu import equalization, layers, outlines, pixels, random, textures
+from pcs_augment.kernels.gpu import layers, textures
 
-MODULES = (equalization, layers, outlines, pixels, random, textures)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 pytestmark = [pytest.mark.gpu] if DEVICE.type == "cuda" else []
-TESTS = Path(__file__).parent
 
 
 def on_device(images, targets):
@@ -70,14 +61,9 @@ def launched(monkeypatch):
 
         return spy
 
-    for module in MODULES:
+    for module in kernel_modules():
         monkeypatch.setattr(module, "launch", spying(module.launch))
     return names
-
-
-def kernels_of(module):
-    """Names of the kernels that a module launches."""
-    return set(re.findall(r"launch\((_\w+)", Path(module.__file__).read_text()))
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)
@@ -113,7 +99,7 @@ def test_every_kernel_runs(launched):
     for step in STEPS:
         images, targets = random_images(2, 9, 9), random_targets([2, 2], 9, 9)
         by("triton", step.apply, *on_device(images, targets), step.draw(images.shape, targets))
-    assert set(launched) == set().union(*map(kernels_of, MODULES))
+    assert set(launched) == kernel_names()
     launched.clear()
     by("torch", step.apply, *on_device(images, targets), step.draw(images.shape, targets))
     assert launched == []
@@ -329,24 +315,3 @@ def test_operators_compile_in_one_graph():
         for kernels in ("torch", "triton"):
             for a, b in zip(by(kernels, compiled, images), want, strict=True):
                 assert torch.equal(a, b)
-
-
-# --- compilation for GPUs that are not here -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("case", ["90 1 384 384", "90 1 1 1", "80 3 61 97", "120 1 61 97"])
-def test_kernels_compile(case, tmp_path):
-    """With (next to) no register spilled, with torch's rounding, and once for an image size, whatever is drawn."""
-    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, TESTS / "compile_kernels.py", *case.split()]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert {f["kernel"] for f in found} == set().union(*map(kernels_of, MODULES))
-    for kernel in found:
-        assert (kernel["stack"] or 0) <= 32, kernel
-        assert kernel["inexact"] == [], kernel
-        assert not kernel["fused"], kernel
-    if case.split()[1] == "1":  # masks have one channel, whatever the images have
-        variants = [(f["kernel"], str(f["constants"])) for f in found]
-        assert len(set(variants)) == len(variants)
