@@ -30,12 +30,17 @@ def repeat_ranges(counts: Ints) -> tuple[Ints, Ints]:
     return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
+def following(corners: Ints) -> Ints:
+    """(V,) the next corner of each of (N,) outlines, the first one after the last."""
+    last = np.cumsum(corners) - 1
+    after = np.arange(1, corners.sum() + 1)
+    after[last] = last - corners + 1
+    return after
+
+
 def edges(points: Array, corners: Ints) -> tuple[Array, Ints]:
     """Closed outlines as (V, 4) edges (x0, y0, x1, y1) and (V,) the outline each belongs to."""
-    last = np.cumsum(corners) - 1
-    following = np.arange(1, len(points) + 1)
-    following[last] = last - corners + 1
-    return np.concatenate((points, points[following]), 1), np.repeat(np.arange(len(corners)), corners)
+    return np.concatenate((points, points[following(corners)]), 1), np.repeat(np.arange(len(corners)), corners)
 
 
 def bounds(points: Array, corners: Ints, height: int, width: int, margin: float = 0.0) -> Ints:
@@ -296,10 +301,9 @@ def is_convex(points: Array, corners: Ints) -> NDArray[np.bool_]:
     edge, _ = edges(points, corners)
     start = np.cumsum(corners) - corners
     direction = edge[:, 2:] - edge[:, :2]
-    following = np.arange(1, len(edge) + 1)
-    following[start + corners - 1] = start
-    turn = direction[:, 0] * direction[following, 1] - direction[:, 1] * direction[following, 0]
+    after = following(corners)
+    turn = direction[:, 0] * direction[after, 1] - direction[:, 1] * direction[after, 0]
     one_way = (np.minimum.reduceat(turn, start) >= 0) | (np.maximum.reduceat(turn, start) <= 0)
     # a star polygon also turns one way only, but changes its vertical direction more than twice
     down = direction[:, 1] >= 0
-    return one_way & (np.add.reduceat((down != down[following]).astype(np.int64), start) <= 2)
+    return one_way & (np.add.reduceat((down != down[after]).astype(np.int64), start) <= 2)

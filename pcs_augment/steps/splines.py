@@ -120,16 +120,12 @@ def curve_points(curves: Table, height: int, width: int) -> NDArray[np.float64]:
     return np.stack((c * x - s * y + width / 2, s * x + c * y + height / 2), -1)
 
 
-def segments_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, k, 2) polylines to (n (k - 1), 4) segments."""
-    return np.concatenate((points[:, :-1], points[:, 1:]), -1).reshape(-1, 4)
-
-
 def _strokes(curves: Table, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, NDArray[np.float64]]:
     """The pixels near the curves (see raster.strokes), segment after segment, and each segment's thickness."""
     height, width = like.shape[2:]
-    segments = segments_of(curves["points"])
-    thickness = np.repeat(curves["width"], curves["points"].shape[1] - 1)
+    points = curves["points"]
+    segments = np.concatenate((points[:, :-1], points[:, 1:]), -1).reshape(-1, 4)
+    thickness = np.repeat(curves["width"], points.shape[1] - 1)
     return *raster.strokes(segments, thickness / 2 + 0.5, height, width, like.device), thickness
 
 

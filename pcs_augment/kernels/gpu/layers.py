@@ -19,9 +19,8 @@ from ...steps.update import keys_in
 from ...transfer import all_to_device, to_device
 from .launch import channels_of, launch
 from .pixels import clip, mean_of, sums
-from .textures import gradients, perlin_sums, wave_sums
+from .textures import gradients, perlin_sums, rank_tables, wave_sums
 
-_CHUNK = 4096  # counts that a program adds up at once
 _BLOCK = 1024
 _COUNTED_PX = 2**23  # of waves that are ranked by counting at once, at about 60 bytes each
 _E0, _E1, _E2, _E3, _E4, _E5 = (tl.constexpr(c) for c in EXP2)
@@ -33,19 +32,6 @@ def _layer_counts(counts, layers, n, blocks, bins, BLOCK: tl.constexpr):
     place = block * BLOCK + tl.arange(0, BLOCK)
     value = tl.load(layers + layer.to(tl.int64) * n + place, place < n, other=0)
     tl.atomic_add(counts + layer.to(tl.int64) * bins + value, 1, place < n, sem="relaxed")
-
-
-@triton.jit
-def _layer_table(table, counts, step, bins, CHUNK: tl.constexpr):
-    """layer._equalize_counts: the table from sums to equalised values, a layer per program."""
-    first = tl.program_id(0).to(tl.int64) * bins
-    below = tl.zeros((), tl.int64)
-    for i in range(0, bins, CHUNK):
-        place = i + tl.arange(0, CHUNK)
-        here = tl.load(counts + first + place, place < bins, other=0).to(tl.int64)
-        middle = 2 * (below + tl.cumsum(here)) - here
-        tl.store(table + first + place, middle.to(tl.float32) * step, place < bins)
-        below += tl.sum(here)
 
 
 @triton.jit(do_not_specialize_on_alignment=["totals"])
@@ -92,8 +78,7 @@ def _blend_layers(images: Tensor, sample: Tensor, layers: Tensor, scales: Tensor
         counts = torch.zeros(len(layers), most + 1, dtype=torch.int32, device=device)
         blocks = triton.cdiv(n, _BLOCK)
         launch(_layer_counts, len(layers) * blocks, counts, layers, n, blocks, most + 1, BLOCK=_BLOCK)
-        table = torch.empty(len(layers), most + 1, device=device)
-        launch(_layer_table, len(layers), table, counts, 0.5 / n, most + 1, num_warps=8, CHUNK=_CHUNK)
+        table = rank_tables(counts, n)
     totals, inverse = sums(images, sample, squares=True)
     blocks = triton.cdiv(n, _BLOCK)
     arguments = (sample, layers, table, scales, totals, inverse, c, channels, n, blocks, most + 1)

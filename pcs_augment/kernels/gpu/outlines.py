@@ -136,7 +136,7 @@ def paint_objects(
         gaussian.reach_of(taps).numpy(),
         _exact(outlines),
         _exact(outlines + np.repeat(shift.numpy(), counts, 0)),
-        _following(counts),
+        raster.following(counts),
         _parts(raster.bounds(outlines, counts, height, columns, reach.max())),
         np.append(0, np.cumsum(counts)),
         np.searchsorted(sample.numpy(), owner.numpy()),
@@ -159,14 +159,6 @@ def paint_objects(
 def _exact(points: Array) -> Ints:
     """float64 numbers as they are, since copies to the device round them to float32 otherwise."""
     return np.ascontiguousarray(points).view(np.int64)
-
-
-def _following(corners: Ints) -> Ints:
-    """(V,) the next corner of each outline, the first one after the last."""
-    last = np.cumsum(corners) - 1
-    following = np.arange(1, corners.sum() + 1)
-    following[last] = last - corners + 1
-    return following
 
 
 def _parts(rectangles: Ints) -> Ints:
@@ -246,7 +238,7 @@ def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tenso
         _parts(raster.bounds(outlines, counts, height, width, radius)),
         np.append(0, np.cumsum(counts)),
         _exact(outlines),
-        _following(counts),
+        raster.following(counts),
     )
     where, parts, first, at, following = all_to_device(images.device, *lists)
     edges, rows = edges_of(at, following, height, radius)

@@ -96,16 +96,28 @@ def _perlin_counts(
 
 
 @triton.jit
-def _rank_table(table, counts, n, ranks, bins, CHUNK: tl.constexpr):
-    """layer._rank_table, a texture per program."""
+def _rank_table(table, counts, n, ranks, step, bins, WHOLE: tl.constexpr, CHUNK: tl.constexpr):
     first = tl.program_id(0).to(tl.int64) * bins
     below = tl.zeros((), tl.int64)
     for i in range(0, bins, CHUNK):
         place = i + tl.arange(0, CHUNK)
         here = tl.load(counts + first + place, place < bins, other=0).to(tl.int64)
         middle = 2 * (below + tl.cumsum(here)) - here
-        tl.store(table + first + place, ((middle * ranks + n) // (2 * n)).to(tl.int16), place < bins)
+        if WHOLE:
+            rank = ((middle * ranks + n) // (2 * n)).to(tl.int16)
+        else:
+            rank = middle.to(tl.float32) * step
+        tl.store(table + first + place, rank, place < bins)
         below += tl.sum(here)
+
+
+def rank_tables(counts: Tensor, n: int, ranks: int | None = None) -> Tensor:
+    """Middle ranks of (R, bins) counts of n values: layer._rank_table as int16 in 0 .. ranks, or float32 in [0, 1] without."""
+    rows, bins = counts.shape
+    table = torch.empty(rows, bins, dtype=torch.float32 if ranks is None else torch.int16, device=counts.device)
+    arguments = (counts, n, ranks or 0, 0.5 / n, bins)
+    launch(_rank_table, rows, table, *arguments, num_warps=8, WHOLE=ranks is not None, CHUNK=_CHUNK)
+    return table
 
 
 @triton.jit(do_not_specialize=["points"])
@@ -136,8 +148,7 @@ def perlin_sums(
     constants = {"BINS": bins, "SHARED": _IN_SHARED_MEMORY, "TILES": _COUNTED, "TX": TILE_X, "TY": _COUNTED_Y}
     sizes = (height, width, across, tall, parts)
     launch(_perlin_counts, textures * parts, counts, *field, *sizes, num_warps=16, **constants)
-    table = torch.empty(textures, bins, dtype=torch.int16, device=device)
-    launch(_rank_table, textures, table, counts, height * width, ranks, bins, num_warps=8, CHUNK=_CHUNK)
+    table = rank_tables(counts, height * width, ranks)
     out = torch.empty(layers, height * width, dtype=torch.int32, device=device)
     across, per_image = tiles(height, width)
     sizes = (bins, height, width, across, per_image)
