@@ -1,8 +1,8 @@
 """Operations on a CUDA device counted where there is none: what they launch, move and copy.
 
 ``Counting`` is a dispatch mode to be used inside a FakeTensorMode, whose tensors have shapes but no memory. Operators of the
-project are run as on a GPU, as torch functions or as Triton twins, whichever PCS_AUGMENT_KERNELS asks for; the twins' launches
-and copies are counted instead of made.
+project are run as on a GPU, in torch or in Triton, whichever PCS_AUGMENT_KERNELS asks for; what Triton would launch and copy is
+counted instead.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
+from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -23,18 +25,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from triton_costs import distinct_bytes, work
 
-from pcs_augment import kernels
-from pcs_augment.kernels import gpu_kernels
-from pcs_augment.kernels.gpu import equalization, launch, layers, outlines, pixels, random, textures
+from pcs_augment import dispatch
+from pcs_augment.kernels import triton as kernels
 from pcs_augment.transfer import _plain
 
 aten = torch.ops.aten
-DEFINITION = torch._C.DispatchKey.CompositeExplicitAutograd  # where an operator's own function lies, below the fake one
+ON_GPU = torch._C.DispatchKey.CUDA  # where what an operator does there lies, below the fake one
 # kernels of operations that launch more than one (a radix sort makes a pass for every 8 bits); of views and empty tensors none
 LAUNCHES = {"aten::sort": 8, "aten::repeat_interleave": 2}
 PICKING = {"aten::index_select", "aten::gather", "aten::take", "aten::index"}
 SCATTERING = {"aten::scatter_add_", "aten::scatter_reduce_", "aten::index_add_"}
-TWINS: tuple[ModuleType, ...] = (equalization, launch, layers, outlines, pixels, random, textures)
+MODULES: list[ModuleType] = [import_module(f"{kernels.__name__}.{m.name}") for m in iter_modules(kernels.__path__)]
 
 
 @dataclass
@@ -86,10 +87,10 @@ class Counting(TorchDispatchMode):
         yield
         self.running = before
 
-    def twins(self) -> ExitStack:
-        """Inside, Triton twins launch and copy here."""
+    def kernels_here(self) -> ExitStack:
+        """Inside, what is in Triton launches and copies here."""
         stack = ExitStack()
-        for module in TWINS:
+        for module in MODULES:
             for name, mine in (("launch", self.launch), ("all_to_device", self.all_to_device)):
                 if hasattr(module, name):
                     stack.enter_context(patch.object(module, name, mine))
@@ -170,12 +171,13 @@ def _defined(func: Any, args: tuple, kwargs: dict) -> Any:
     """The operator's own function, with ``Indexing`` from its first line on: before, that would catch the operator itself."""
     with ExitStack() as inside:
 
-        def twins(device: torch.device) -> ModuleType | None:
+        def asked_for() -> str:
             inside.enter_context(Indexing())
-            return gpu_kernels(device)
+            return asked()
 
-        with patch.object(kernels, "gpu_kernels", twins):
-            return func._op_dk(DEFINITION, *args, **kwargs)
+        asked = dispatch._asked_for
+        with patch.object(dispatch, "_asked_for", asked_for):
+            return func._op_dk(ON_GPU, *args, **kwargs)
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

@@ -13,17 +13,17 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from counting import DEFINITION, TWINS
+from counting import MODULES, ON_GPU
 from torch import Tensor
 
 from pcs_augment.base import Augmentation
-from pcs_augment.kernels.gpu import layers
+from pcs_augment.kernels.triton import layers
 from pcs_augment.plan import Plan
 from pcs_augment.steps import Displace
 from pcs_augment.targets import Targets
 
 REST = "copy in, targets"
-# what twins leave to torch, and results of the same shape
+# what Triton leaves to torch, and results of the same shape
 IN_TORCH = (
     (Displace, "_roll", lambda step, x, key: x),
     (layers, "phases", lambda table, *size: [torch.empty(len(table["scale"]), n, device=size[2]) for n in size[:2]]),
@@ -65,7 +65,7 @@ def using(kernels: str) -> Iterator[None]:
 def prepared(
     pipeline: Augmentation, plans: list[Plan], shape: torch.Size, targets: Targets, rounds: int = 7
 ) -> dict[str, float]:
-    """Seconds of this machine's processor, one thread, by step: `apply` with Triton twins that launch nothing.
+    """Seconds of this machine's processor, one thread, by step: `apply` with Triton kernels that launch nothing.
 
     Medians over rounds, means over the plans. Tensors are on the meta device, where torch's operations move nothing; the long
     runs of them in IN_TORCH, which meta tensors make slower than CUDA ones, are left out.
@@ -80,12 +80,12 @@ def prepared(
 
     library = torch.library.Library("pcs_augment", "IMPL")
     for name in (n.partition("::")[2] for n in torch._C._dispatch_get_all_op_names() if n.startswith("pcs_augment::")):
-        library.impl(name, partial(getattr(torch.ops.pcs_augment, name).default._op_dk, DEFINITION), "Meta")
+        library.impl(name, partial(getattr(torch.ops.pcs_augment, name).default._op_dk, ON_GPU), "Meta")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds: dict[str, float] = defaultdict(float)
     with ExitStack() as stack:
-        for module in TWINS:
+        for module in MODULES:
             stack.enter_context(patch.object(module, "launch", lambda *args, **constants: None, create=True))
         for owner, name, result in IN_TORCH:
             stack.enter_context(patch.object(owner, name, result, create=True))

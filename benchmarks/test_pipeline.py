@@ -47,7 +47,7 @@ def test_draw(batch, clock, one_thread):
 
 
 def test_default_pipeline_in_torch(batch, clock, monkeypatch):
-    """Without the fast twins of the pixel loops."""
+    """In plain torch."""
     monkeypatch.setenv("PCS_AUGMENT_KERNELS", "torch")
     images, targets, index = batch
     pipeline, epoch, inputs = pa.default_pipeline(seed=1), itertools.count(), turns(images)

@@ -1,10 +1,10 @@
 """What the GPU path of the pipeline launches and moves, step by step, counted without a GPU: ``python benchmarks/traffic.py``.
 
 The pipeline runs on fake CUDA tensors, which have shapes but no memory; a dispatch mode counts every operation that would be a
-kernel (views are none) and the bytes of its inputs and outputs, with the operators' torch functions or their Triton twins.
+kernel (views are none) and the bytes of its inputs and outputs, with the operators in torch or in Triton.
 Beside that stands the least that each step can do: read and write the images it acts on once, and evaluate its textures. Times
 are predicted from the rates in the options, which are assumptions; ``--measure`` adds the times on a real device. What the
-host does between the launches of the twins is measured where this runs.
+host does between the launches of Triton is measured where this runs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def counted(
             if number == 1:
                 mode.costs.clear()
                 mode.kernels.clear()
-            with labelled(pipeline, mode.step), FakeTensorMode(allow_non_fake_inputs=True), mode, mode.twins(), Indexing():
+            fake = FakeTensorMode(allow_non_fake_inputs=True)
+            with labelled(pipeline, mode.step), fake, mode, mode.kernels_here(), Indexing():
                 pipeline.apply(torch.empty(shape, device="cuda"), targets, plan)
     finally:
         rng._tables.clear()  # fake ones
@@ -158,7 +159,7 @@ def main(argv: list[str] | None = None) -> None:
         f"({'measured' if args.measure else 'assumed'}); assumed: {args.link:g} GB/s from the host, {args.atomics:g} G atomic "
         f"operations/s, {args.operations:g} T instructions/s, {args.launch:g} us of the host per launch of torch or copy, "
         f"{args.triton:g} us per launch of Triton, kernels of {args.kernel:g} us and more. ms prepared: of this machine's "
-        "processor, between the launches of Triton twins.\n"
+        "processor, between the launches of Triton.\n"
     )
     totals: Costs = {}
     for title, pipeline in (("Default pipeline", default_pipeline(seed=1)), ("Worst case", worst_case(seed=1))):

@@ -19,10 +19,10 @@ from torch import Tensor
 from . import __version__
 from .base import Augmentation
 from .data import PCSDataset, collate
-from .demo import sample_path
 from .errors import InputError
 from .files import written
 from .pipeline import Pipeline, default_pipeline
+from .sample import sample_path
 from .steps import InterferenceLayer, PerlinLayer
 from .targets import Outlines, Targets
 

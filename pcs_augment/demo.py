@@ -14,14 +14,10 @@ from .cli import Progress, add_device, chosen_device, guarded, natural, positive
 from .data import PCSDataset, collate
 from .loader import AugmentedLoader
 from .pipeline import default_pipeline
+from .sample import sample_path
 
 # of many seeds, one whose first six images happen to show all kinds of noise in the paper's Fig. 2
 SEED = 62974
-
-
-def sample_path() -> Path:
-    """The JSON of the bundled sample: twelve rendered images with 682 labelled crystals."""
-    return Path(__file__).with_name("sample") / "pcs_sample.json"
 
 
 def run(out: Path, epochs: int, batch_size: int, workers: int, seed: int, device: torch.device) -> float:

@@ -47,6 +47,11 @@ def by_reach(taps: Tensor) -> Iterator[tuple[Tensor, int]]:
         yield torch.nonzero(reach == r).flatten(), r
 
 
+def each(taps: Tensor) -> list[NDArray[np.float32]]:
+    """(A, 1 + r) weights on the host, row by row, without the zeros at their ends."""
+    return [row[: 1 + r] for row, r in zip(taps.numpy(), reach_of(taps).tolist())]
+
+
 def blur(images: Tensor, taps: Tensor) -> Tensor:
     """(A, C, H, W) float32 filtered along y, then x, with (A, 1 + r) weights; borders are mirrored without the edge pixel."""
     return _along(_along(images, taps, 2), taps, 3)

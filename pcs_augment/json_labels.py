@@ -1,8 +1,8 @@
 """Annotations of a COCO-layout JSON as columns, and how a large file becomes such without ever being in memory as a whole.
 
 The published training set is 4.8 GB of text. It is read in blocks, by a thread, since decompressing takes as long as reading
-the numbers; a compiled scanner (``kernels.labels``) fills the columns. What the scanner does not take, one annotation or
-what surrounds their list, goes through ``json``, so that the result is the same.
+the numbers; a compiled scanner (``kernels/numba/json_labels.py``) fills the columns. What the scanner does not take, one
+annotation or what surrounds their list, goes through ``json``, so that the result is the same.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from . import boxes as bx
-from .kernels import cpu_kernels
+from .dispatch import module, uses_numba
 
 LARGE = 4 * 2**20  # bytes on disk: below, loading the scanner takes longer than it saves
 BLOCK = 8 * 2**20  # bytes of text
@@ -89,7 +88,7 @@ class Columns:
         corners: NDArray[np.int32],
         points: NDArray[np.float64],
     ) -> None:
-        """Add what ``kernels.labels`` read; its arrays are overwritten. points: (V, 2)."""
+        """Add what the scanner read; its arrays are overwritten. points: (V, 2)."""
         boxes[:, 4] = -np.radians(boxes[:, 4])
         boxes = bx.le90(boxes)
         rows = np.flatnonzero(bare)
@@ -156,7 +155,7 @@ def stream(path: Path, read: Callable[[Any], Annotation | None], shift: float) -
     numba, and for a document that is not an object with one plain list of annotations. Raises what opening, decompressing and
     json raise, and ValueError for text that ends too early.
     """
-    if path.stat().st_size < LARGE or cpu_kernels(torch.device("cpu")) is None:
+    if path.stat().st_size < LARGE or not uses_numba():
         return None
     reader = _Reader(read, shift)
     rest, pieces, wanted, size = b"", [], 0, 0
@@ -197,12 +196,11 @@ class _Reader:
     """Takes the text of a document piece by piece."""
 
     def __init__(self, read: Callable[[Any], Annotation | None], shift: float) -> None:
-        from .kernels import labels
-
-        self._kernel = labels
+        kernel: Any = module("numba", "json_labels")
+        self._kernel = kernel
         self._read = read
         self._depth = 0
-        self._expected = labels.FIRST
+        self._expected = kernel.FIRST
         self._scratch: tuple[NDArray[Any], ...] = ()
         self.columns = Columns(shift)
         self.around: list[bytes] = []  # the text but for the annotations

@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .kernels import cpu_kernels
 from .statistics import sqrt
 from .transfer import to_device
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+FILL, FILL_TWICE, OUTLINE = range(3)  # what is painted of an outline
+BORDER = 0.5  # px; a fill covers the pixels its border passes through, so crystals thinner than a pixel show
 
 
 def repeat_ranges(counts: Ints) -> tuple[Ints, Ints]:
@@ -108,16 +110,9 @@ def filled(
 ) -> tuple[Pixels, Tensor]:
     """Pixels whose centres lie inside outlines and, given ``shift`` (N, 2) px, inside copies displaced by it.
 
-    Returns candidates and a flag for each; on a CPU with kernels the list holds hits only.
+    Returns candidates and a flag for each.
     """
     rectangles = bounds(points, corners, height, width)
-    fast = cpu_kernels(device)
-    if fast is not None:
-        room = int(np.prod(rectangles[:, 2:] - rectangles[:, :2], 1).sum())
-        moves = np.zeros((len(corners), 2)) if shift is None else shift
-        hits = fast.filled(points, corners, moves, shift is not None, rectangles, room)
-        at = Pixels(*map(torch.from_numpy, hits))
-        return at, torch.ones(len(at.x), dtype=torch.bool)
     flag = inside(points, corners, rectangles, device)
     if shift is not None:
         flag &= inside(points + np.repeat(shift, corners, 0), corners, rectangles, device)
@@ -132,14 +127,10 @@ def crossing(x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor, row: Tensor) -> Ten
     return ax + (row.float() + 0.5 - ay) * ((bx - ax) / (by - ay))
 
 
-def strokes(
-    segments: Array, reach: Array, height: int, width: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Pixels near (S, 4) line segments: (segment, x, y, distance, valid), the distance in px from pixel centre to segment.
+def walks(segments: Array, reach: Array, height: int, width: int) -> tuple[Array, NDArray[np.bool_], Ints, Ints, int]:
+    """How (S, 4) line segments are walked: along their longer axis, with a window across it that covers the (S,) reach.
 
-    reach: (S,) distance up to which pixels are needed. Each segment is walked along its longer axis; a window of fixed height
-    across it covers the reach. ``valid`` is false for what leaves the image (its x, y are clipped) or lies beyond the reach; on
-    a CPU with kernels such entries are left out.
+    Returns (S, 2) differences, whether a segment is steep, its first pixel and the one past its last, and the window's height.
     """
     delta = segments[:, 2:] - segments[:, :2]
     steep = np.abs(delta[:, 1]) > np.abs(delta[:, 0])
@@ -149,25 +140,24 @@ def strokes(
     last = np.clip(np.floor(np.maximum(a, b) + reach) + 1, first, limit)
     # across: the line drifts by at most 1 px per step, so the band is reach sqrt(2) to each side, plus rounding
     window = int(2 * np.ceil(reach.max(initial=0) * np.sqrt(2) + 0.5)) + 1
-    fast = cpu_kernels(device)
-    if fast is not None:
-        room = int((last - first).sum()) * window
-        shape = (
-            segments[:, :2].astype(np.float32),
-            delta.astype(np.float32),
-            steep,
-            first.astype(np.int64),
-            last.astype(np.int64),
-        )
-        hits = fast.strokes(*shape, reach.astype(np.float32), window, height, width, room)
-        found = [torch.from_numpy(v) for v in hits]
-        return (*found, torch.ones(len(found[0]), dtype=torch.bool))  # type: ignore[return-value]
-    number, step = repeat_ranges((last - first).astype(np.int64))
+    return delta, steep, first.astype(np.int64), last.astype(np.int64), window
+
+
+def strokes(
+    segments: Array, reach: Array, height: int, width: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Pixels near (S, 4) line segments: (segment, x, y, distance, valid), the distance in px from pixel centre to segment.
+
+    reach: (S,) distance up to which pixels are needed. ``valid`` is false for what leaves the image (its x, y are clipped) or
+    lies beyond the reach.
+    """
+    delta, steep, first, last, window = walks(segments, reach, height, width)
+    number, step = repeat_ranges(last - first)
 
     def each(values: NDArray) -> Tensor:
         return to_device(values[number], device)[:, None]
 
-    along = to_device(first[number].astype(np.int64) + step, device)[:, None]
+    along = to_device(first[number] + step, device)[:, None]
     x0, y0, dx, dy, tall = each(segments[:, 0]), each(segments[:, 1]), each(delta[:, 0]), each(delta[:, 1]), each(steep)
     start, other = torch.where(tall, y0, x0), torch.where(tall, x0, y0)
     rise, run = torch.where(tall, dx, dy), torch.where(tall, dy, dx)

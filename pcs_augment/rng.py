@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .dispatch import on_host, operator
 from .errors import InputError
-from .kernels import cpu_kernels, operator
 
 MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
@@ -42,14 +42,10 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any, A
     return c0, c1, c2, c3
 
 
+@on_host
 def host_philox(c0: Any, c1: Any, c2: int, k0: Any, k1: Any) -> Words:
     """(..., 4) words of the counters (c0, c1, c2, 0) on the host, broadcasting."""
-    fast = cpu_kernels(torch.device("cpu"))
-    if fast is None:
-        return np.stack(philox(c0, c1, np.uint64(c2), np.uint64(0), k0, k1), -1)
-    shape = np.broadcast_shapes(*(np.shape(v) for v in (c0, c1, k0, k1)))
-    flat = (np.array(np.broadcast_to(v, shape), dtype=np.uint64).ravel() for v in (c0, c1, k0, k1))
-    return fast.philox(*flat, np.uint64(c2)).reshape(*shape, 4)
+    return np.stack(philox(c0, c1, np.uint64(c2), np.uint64(0), k0, k1), -1)
 
 
 def _u64(values: Any) -> Words:
@@ -76,18 +72,18 @@ class Stream(NamedTuple):
 
     def item_words(self, sample: NDArray[np.int64], item: NDArray[np.int64], count: int, lane: int) -> Words:
         """(M, count) words for M (sample, item) pairs, e.g. the objects of a batch."""
-        return _words(np.zeros(len(sample), np.uint64), _u64(item), self.keys[sample], -(-count // 4), lane)[:, :count]
+        return consecutive_words(np.zeros(len(sample), np.uint64), _u64(item), self.keys[sample], -(-count // 4), lane)[
+            :, :count
+        ]
 
     def later_words(self, sample: NDArray[np.int64], first: NDArray[np.int64], count: int) -> Words:
         """(M, count) words of lane 0 from word ``first`` (M,) on, both multiples of 4, for M samples."""
-        return _words(_u64(first // 4), np.zeros(len(sample), np.uint64), self.keys[sample], count // 4, LANE_SAMPLE)
+        return consecutive_words(_u64(first // 4), np.zeros(len(sample), np.uint64), self.keys[sample], count // 4, LANE_SAMPLE)
 
 
-def _words(first: Words, item: Words, keys: Words, calls: int, lane: int) -> Words:
+@on_host
+def consecutive_words(first: Words, item: Words, keys: Words, calls: int, lane: int) -> Words:
     """(M, 4 calls) words: calls ``first`` (M,) and those that follow of streams ``keys`` (M, 2)."""
-    fast = cpu_kernels(torch.device("cpu"))
-    if fast is not None:
-        return fast.words(first, item, keys, calls, np.uint64(lane))
     counter = first[:, None] + np.arange(calls, dtype=np.uint64)
     return host_philox(counter, item[:, None], lane, keys[:, :1], keys[:, 1:]).reshape(len(first), 4 * calls)
 
@@ -115,7 +111,7 @@ def open_streams(
     kind = np.zeros(len(words), np.uint64) if tags is None else _u64(tags)
     position = np.arange(len(words), dtype=np.uint64) | kind << np.uint64(16)
     calls = [-(-n // 4) for n in words]
-    keys, drawn = _first_words(_u64(index), np.uint64(epoch), position, np.uint64(seed), np.array(calls, np.int64))
+    keys, drawn = first_words(_u64(index), np.uint64(epoch), position, np.uint64(seed), np.array(calls, np.int64))
     out, first = [], 0
     for s, n in enumerate(calls):
         out.append(Stream(keys[s], drawn[:, 4 * first : 4 * (first + n)]))
@@ -123,13 +119,11 @@ def open_streams(
     return out
 
 
-def _first_words(
+@on_host
+def first_words(
     sample: Words, epoch: np.uint64, position: Words, seed: np.uint64, calls: NDArray[np.int64]
 ) -> tuple[Words, Words]:
     """(S, B, 2) stream keys, and the words of the first calls of every stream, step after step, as (B, 4 calls)."""
-    fast = cpu_kernels(torch.device("cpu"))
-    if fast is not None:
-        return fast.first_words(sample, epoch, position, seed, calls)
     low, high = np.uint64(MASK), np.uint64(32)
     k = philox(sample & low, sample >> high, epoch, position[:, None], seed & low, seed >> high)
     keys = np.stack((k[0], k[1]), -1)
@@ -138,6 +132,11 @@ def _first_words(
     mine = keys[step].transpose(1, 0, 2)  # (B, calls, 2)
     drawn = host_philox(_u64(call), np.uint64(0), LANE_SAMPLE, mine[..., 0], mine[..., 1])
     return keys, drawn.reshape(len(sample), -1)
+
+
+def keys_in(table: dict[str, NDArray]) -> Words:
+    """(A, 2) stream keys from a plan's columns."""
+    return np.stack((table["key0"], table["key1"]), -1)
 
 
 def check_seed(seed: object) -> int:

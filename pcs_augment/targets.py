@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import boxes as bx
+from .dispatch import on_host
 from .errors import InputError
-from .kernels import cpu_kernels
 from .ragged import Column, Outlines, Target, Targets, fill, join, joined_outlines
 
 
@@ -43,14 +43,8 @@ class Instances:
     def moved(self, matrix: NDArray[np.float64]) -> Instances:
         """Under the (B, 2, 3) symmetries of their images."""
         per_image = np.bincount(self.sample, self.corners, self.images).astype(np.int64)
-        fast = cpu_kernels(torch.device("cpu"))
-        if fast is not None:
-            boxes = fast.move_boxes(self.boxes, matrix, self.sample)
-            return replace(self, boxes=boxes, points=fast.move(self.points, matrix, per_image))
-        boxes = bx.move_boxes(self.boxes, matrix[self.sample])
-        entries = [[np.repeat(matrix[:, i, j], per_image) for j in range(3)] for i in range(2)]
-        x, y = self.points.T
-        return replace(self, boxes=boxes, points=np.stack([a * x + b * y + c for a, b, c in entries], -1))
+        boxes, points = moved_boxes(self.boxes, matrix, self.sample), moved_points(self.points, matrix, per_image)
+        return replace(self, boxes=boxes, points=points)
 
     def picked(self, rows: NDArray[Any]) -> Instances:
         """The objects at ``rows`` (ascending indices or a mask)."""
@@ -66,6 +60,18 @@ class Instances:
             self.points.compress(np.repeat(chosen, self.corners), 0),
             self.corners[chosen],
         )
+
+
+@on_host
+def moved_points(points: NDArray, matrix: NDArray, counts: NDArray[np.int64]) -> NDArray:
+    """(V, 2) points, ``counts`` of them for each (2, 3) symmetry in turn."""
+    return bx.move_points(points, np.repeat(matrix, counts, 0))
+
+
+@on_host
+def moved_boxes(boxes: NDArray, matrix: NDArray, sample: NDArray[np.int64]) -> NDArray:
+    """(N, 5) boxes under the (2, 3) symmetries of their samples."""
+    return bx.move_boxes(boxes, matrix[sample])
 
 
 def flatten(targets: Sequence[Target], images: int) -> Instances:
@@ -222,10 +228,9 @@ def _parts(values: NDArray, ends: NDArray[np.int64], images: list[int]) -> NDArr
 def _moved(key: str, column: Column, matrix: NDArray[np.float64]) -> Column:
     values = column.values if column.values.is_floating_point() else column.values.float()
     own, rows = torch.from_numpy(matrix[column.holders]).to(values.dtype), column.rows()
-    fast = cpu_kernels(values.device)
     if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
-        if fast is not None and key == "polygons":
-            points = fast.move(values.detach().numpy(), own.numpy(), np.array(rows))
+        if key == "polygons":
+            points = moved_points(values.detach().numpy(), own.numpy(), np.array(rows, np.int64))
             return column._replace(values=torch.from_numpy(points))
         each = torch.from_numpy(np.repeat(own.numpy(), rows, 0))  # here, too, torch would wake its threads
     else:

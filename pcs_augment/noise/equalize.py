@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..dispatch import operator
 from ..errors import InputError
-from ..kernels import cpu_kernels, operator, run_all
 
 PARTS = 8192
 HEAVY = 0.0075  # the heaviest of 8192 bins of a plane wave holds 0.0070
@@ -43,7 +43,7 @@ def _checked(texture: Tensor) -> Tensor:
 
 def _rows_at_once(flat: Tensor) -> int:
     if flat.device.type == "cpu":
-        return 1 if cpu_kernels(flat.device) is None else len(flat)
+        return len(flat)
     return max(1, 2**25 // max(flat.shape[1], PASSES * PARTS))
 
 
@@ -55,12 +55,12 @@ def equalize_rows(x: Tensor) -> Tensor:
     when no bin of distinct values holds more than HEAVY of its pixels; the others (values in tight clusters) take more passes.
     A GPU makes all passes for all textures, since looking would mean waiting, and selects afterwards.
     """
-    fast = cpu_kernels(x.device)
-    if fast is not None:
-        out = torch.empty_like(x)
-        rows, ranks, most = x.numpy(), out.numpy(), HEAVY * x.shape[1]
-        run_all(lambda i: fast.equalize_row(rows[i], ranks[i], PARTS, most, PASSES), range(len(rows)))
-        return out
+    if x.device.type == "cpu" and len(x) > 1:
+        return torch.cat([_equalized(row) for row in x.split(1)])
+    return _equalized(x)
+
+
+def _equalized(x: Tensor) -> Tensor:
     rank, heavy, state = _split(x, torch.zeros_like(x, dtype=torch.int64), 1)
     for _ in range(PASSES - 1):
         if x.device.type == "cpu" and not bool(heavy.any()):

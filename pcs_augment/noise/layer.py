@@ -7,8 +7,6 @@ equalisation is an exact count over at most 10 x 4096 values.
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +22,7 @@ from .perlin import LARGEST, Lattices
 RANKS = 4096
 BINS = 8192  # for Perlin values over their whole range; the error this makes is tested
 SCALING = BINS / 2 / (LARGEST * 1.0001)
+GPU_CHUNK_PX = 2**26  # pixels of layers in flight at once
 _CHUNK_PX = 2**24  # pixels of textures in flight on a GPU
 
 
@@ -106,23 +105,6 @@ class LayerSums:
             place = torch.from_numpy(counted).to(self.device, non_blocking=True)
             out.index_copy_(0, place, counted_ranks(self.rows[a:b][place], self.columns[a:b][place]))
         return out
-
-    def blend_on_cpu(self, fast: ModuleType, image: NDArray, first: int, last: int, middle: int, c: float, equal: bool) -> None:
-        """Add up textures first .. middle - 1 and middle .. last - 1 and blend both layers with one (C, H, W) image."""
-        sums = np.zeros((2, self.height * self.width), np.int32)
-        for part, a, b in ((sums[0], first, middle), (sums[1], middle, last)):
-            if self.kind == "perlin":
-                for t in range(a, b):
-                    fast.add_perlin(part, np.float32(SCALING), BINS, RANKS, *self.lattices.arrays(t))
-                continue
-            plain = np.flatnonzero(~self.resonant[a:b]) + a
-            if len(plain):
-                tables = (self.wave_tables, self.short_rows, self.short_columns)
-                fast.add_waves(part, *(v.numpy()[plain] for v in tables))
-            for t in (np.flatnonzero(self.resonant[a:b]) + a).tolist():
-                part += counted_ranks(self.rows[t : t + 1], self.columns[t : t + 1])[0].numpy()
-        counts = np.array([middle - first, last - middle])
-        fast.blend(image, sums, counts, RANKS, equal, np.float32(c))
 
     def _published(
         self, first: int, last: int, layer: NDArray[np.int64], counts: NDArray[np.int64], equalize_layer: bool

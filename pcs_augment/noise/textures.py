@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..plan import Table
 from ..rng import Words, check_seed, open_streams, scale_uniform
 
+COLUMNS = ("sample", "layer", "item", "scale", "first", "second")  # of the plan's table of textures, beside its keys
 SMALLEST_SCALE = 4.0  # px, as published
 
 
@@ -42,6 +43,13 @@ def seeded_textures(scale: Any, size: Sequence[int], seed: int) -> tuple[Table, 
     keys: NDArray[np.uint64] = stream.keys
     table |= {"scale": k, "item": np.zeros(len(k), np.int64), "key0": keys[:, 0], "key1": keys[:, 1]}
     return table, height, width
+
+
+def textures_of(*columns: torch.Tensor) -> Table:
+    """The plan's table of textures from COLUMNS and (T, 2) keys, as operators take them."""
+    values = [v.numpy() for v in columns]
+    keys = values[-1].astype(np.uint64)
+    return dict(zip(COLUMNS, values)) | {"key0": keys[:, 0], "key1": keys[:, 1]}
 
 
 def signed(values: NDArray[np.uint64]) -> torch.Tensor:

@@ -9,10 +9,10 @@ from ..base import Step
 from ..checks import Shape, check_positive
 from ..errors import InputError
 from ..plan import Tables
-from ..rng import LANE_DISPLACE, Stream, halves
+from ..rng import LANE_DISPLACE, Stream, halves, keys_in
 from ..targets import Instances
 from ..transfer import host_tensors
-from .update import keys_in, keys_of, update
+from .update import keys_of, update
 
 
 class Displace(Step):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from .. import raster
 from ..base import Step
 from ..checks import Shape, check_level, check_positive
-from ..kernels import cpu_kernels, operator, run_all
+from ..dispatch import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
@@ -92,9 +91,7 @@ def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tenso
 
     sample (N,): their images; corners (N,): how many of the points (V, 2) belong to each.
     """
-    fast = cpu_kernels(images.device)
-    lists = (sample.numpy(), points.numpy(), corners.numpy())
-    return _spread(images, *lists, radius) if fast is None else _spread_on_cpu(fast, images, *lists, radius)
+    return _spread(images, sample.numpy(), points.numpy(), corners.numpy(), radius)
 
 
 def _spread(images: Tensor, sample: Ints, points: NDArray[np.float64], corners: Ints, radius: float) -> Tensor:
@@ -111,21 +108,6 @@ def _spread(images: Tensor, sample: Ints, points: NDArray[np.float64], corners: 
         highest = torch.zeros_like(spread).scatter_reduce_(0, spans.instance, high, "amax")
         spread = torch.maximum(spread, highest - lowest)
     return spread
-
-
-def _spread_on_cpu(
-    fast: ModuleType, images: Tensor, sample: Ints, points: NDArray[np.float64], corners: Ints, radius: float
-) -> Tensor:
-    """Pixel by pixel."""
-    first, convex = np.cumsum(corners) - corners, raster.is_convex(points, corners)
-    spread = np.empty(len(corners), np.int64)
-
-    def part(rows: Ints) -> None:
-        mine = (sample[rows], points, first[rows], corners[rows], convex[rows])
-        fast.object_spread(images.numpy(), *mine, radius, spread[rows[0] : rows[-1] + 1])
-
-    run_all(part, (r for r in np.array_split(np.arange(len(corners)), 4 * torch.get_num_threads()) if len(r)))
-    return torch.from_numpy(spread)
 
 
 def _row_extremes(images: Tensor, sample: Tensor, spans: raster.Spans, widest: int) -> tuple[Tensor, Tensor]:

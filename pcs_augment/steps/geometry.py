@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import boxes as bx
 from ..base import Step
 from ..checks import Shape
-from ..kernels import operator
+from ..dispatch import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances

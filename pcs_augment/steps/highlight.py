@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,15 +13,14 @@ from torch import Tensor
 from .. import gaussian, raster
 from ..base import Step
 from ..checks import Shape, check_chance, check_integers, check_kernels
-from ..kernels import cpu_kernels, operator, run_all
+from ..dispatch import operator
 from ..plan import Table, Tables
+from ..raster import BORDER, FILL, FILL_TWICE, OUTLINE
 from ..rng import LANE_OBJECT, LANE_PAINT, Stream, scale_integer
 from ..targets import Instances
 from ..transfer import host_tensors, to_device
 
-FILL, FILL_TWICE, OUTLINE = range(3)
 _CANDIDATES = 2**22
-BORDER = 0.5  # px; a fill covers the pixels its border passes through, so crystals thinner than a pixel show
 
 
 class Highlight(Step):
@@ -124,39 +122,27 @@ class Highlight(Step):
     "paint_objects(Tensor(a!) images, Tensor sample, Tensor taps, Tensor owner, Tensor corners, Tensor kind, Tensor offset, "
     "Tensor shift, Tensor width, Tensor points) -> ()"
 )
-def paint_objects(images: Tensor, sample: Tensor, taps: Tensor, *columns: Tensor) -> None:
+def paint_objects(
+    images: Tensor, sample: Tensor, taps: Tensor, owner: Tensor, corners: Tensor, kind: Tensor, offset: Tensor,
+    shift: Tensor, width: Tensor, points: Tensor,
+) -> None:  # fmt: skip
     """Paint objects on images ``sample`` (A,), blurred with taps (A, 1 + r).
 
     owner (N,): an object's image, one of ``sample``, ascending; corners (N,): how many of the points (V, 2) are its; offset,
     shift (N, 2): of first and second coat, and where the copy lies.
     """
-    samples, weights = sample.numpy(), taps.numpy()
-    *described, points = (c.numpy() for c in columns)
-    objects = dict(zip(("sample", "corners", "kind", "offset", "shift", "width"), described))
-    fast = cpu_kernels(images.device)
-    groups = [samples[i : i + 1] for i in range(len(samples))]
-    if fast is None:
-        groups = _by_area(samples, objects, points, images)
+    samples, weights, outlines = sample.numpy(), taps.numpy(), points.numpy()
+    columns = (owner, corners, kind, offset, shift, width)
+    objects = dict(zip(("sample", "corners", "kind", "offset", "shift", "width"), (c.numpy() for c in columns)))
     corner_owner = np.repeat(objects["sample"], objects["corners"])
-
-    def some(group: NDArray[np.int64]) -> None:
+    for group in _by_area(samples, objects, outlines, images):
         a = int(np.searchsorted(samples, group[0]))
-        rows, corners = (_rows(owner, group) for owner in (objects["sample"], corner_owner))
-        mine = {k: v[rows] for k, v in objects.items()}
-        slot = np.searchsorted(group, mine["sample"])
-        if fast is not None:
-            _paint_on_cpu(fast, images[group[0]].numpy(), mine, points[corners], weights[a])
-            return
-        offsets = _paint(mine, points[corners], slot, len(group), images)
+        rows, mine = (_rows(o, group) for o in (objects["sample"], corner_owner))
+        some = {k: v[rows] for k, v in objects.items()}
+        offsets = _paint(some, outlines[mine], np.searchsorted(group, some["sample"]), len(group), images)
         index = to_device(group, images.device)
         offsets = gaussian.blur(offsets, to_device(weights[a : a + len(group)], images.device))
         images.index_copy_(0, index, images.index_select(0, index).add_(offsets).clamp_(0, 1))
-
-    if fast is not None:
-        run_all(some, groups)
-    else:
-        for group in groups:
-            some(group)
 
 
 def _by_area(
@@ -218,12 +204,3 @@ def _paint(objects: Table, points: NDArray[np.float64], slot: NDArray[np.int64],
         place = to_device(slot[coat.owner] * pixels, device)[coat.instance] + coat.y * width + coat.x
         owner.scatter_reduce_(0, place.flatten(), number.flatten(), "amax")
     return to_device(_offsets(objects), device)[owner].view(images, 1, height, width)
-
-
-def _paint_on_cpu(fast: ModuleType, image: NDArray, objects: Table, points: NDArray[np.float64], taps: NDArray) -> None:
-    """The same for one (C, H, W) image, blurred and added."""
-    _, height, width = image.shape
-    owner = np.zeros((height, width), np.int32)
-    for coat in _coats(objects, points, height, width, torch.device("cpu")):
-        fast.coat(owner, 2 * coat.owner + 1 + coat.second, coat.instance.numpy(), coat.x.numpy(), coat.y.numpy())
-    fast.add_offsets(image, owner, _offsets(objects).astype(np.float32), taps)

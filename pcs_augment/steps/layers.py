@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from torch import Tensor
 
 from .. import statistics
 from ..base import Step
 from ..checks import Shape, check_integers, check_interval, check_positive
-from ..kernels import cpu_kernels, operator, run_all
+from ..dispatch import operator
 from ..noise.blend import blend_with
-from ..noise.layer import LayerSums, chosen_equalize
-from ..noise.textures import SMALLEST_SCALE, draw_textures
+from ..noise.layer import GPU_CHUNK_PX, LayerSums, chosen_equalize
+from ..noise.textures import COLUMNS, SMALLEST_SCALE, draw_textures, textures_of
 from ..plan import Table, Tables
 from ..raster import repeat_ranges
-from ..rng import Stream
+from ..rng import Stream, keys_in
 from ..targets import Instances
 from ..transfer import host_tensors, to_device
-from .update import keys_in, keys_of, per_image
+from .update import keys_of, per_image
 
-GPU_CHUNK_PX = 2**26  # pixels of layers in flight at once
 _FIRST_TEXTURE, _WORDS_PER_TEXTURE = 4, 4
-_COLUMNS = ("sample", "layer", "item", "scale", "first", "second")
 
 
 class _NoiseLayer(Step):
@@ -78,7 +74,7 @@ class _NoiseLayer(Step):
         if self.bins:
             _add_layers(images, table, self.kind, self.c, self.equalize_layer, self.bins)
         else:
-            columns = host_tensors(*(table[c] for c in _COLUMNS), keys_in(table))
+            columns = host_tensors(*(table[c] for c in COLUMNS), keys_in(table))
             add_layers(images, *columns, self.kind, self.c, self.equalize_layer)
         return images
 
@@ -87,17 +83,12 @@ class _NoiseLayer(Step):
     "add_layers(Tensor(a!) images, Tensor sample, Tensor layer, Tensor item, Tensor scale, Tensor first, Tensor second, "
     "Tensor keys, str kind, float c, bool equalize_layer) -> ()"
 )
-def add_layers(images: Tensor, *arguments: Any) -> None:
+def add_layers(
+    images: Tensor, sample: Tensor, layer: Tensor, item: Tensor, scale: Tensor, first: Tensor, second: Tensor, keys: Tensor,
+    kind: str, c: float, equalize_layer: bool,
+) -> None:  # fmt: skip
     """Blend images with the layers that textures make; a row per texture, ascending in (sample, layer)."""
-    *columns, kind, c, equalize_layer = arguments
-    _add_layers(images, textures_of(*columns), kind, c, equalize_layer, None)
-
-
-def textures_of(*columns: Tensor) -> Table:
-    """The plan's table of textures from the operator's columns."""
-    values = [v.numpy() for v in columns]
-    keys = values[-1].astype(np.uint64)
-    return dict(zip(_COLUMNS, values)) | {"key0": keys[:, 0], "key1": keys[:, 1]}
+    _add_layers(images, textures_of(sample, layer, item, scale, first, second, keys), kind, c, equalize_layer, None)
 
 
 def _add_layers(images: Tensor, table: Table, kind: str, c: float, equalize_layer: bool, bins: int | None) -> None:
@@ -105,16 +96,6 @@ def _add_layers(images: Tensor, table: Table, kind: str, c: float, equalize_laye
     sums = LayerSums(kind, table, height, width, images.device, bins)
     samples, first = np.unique(table["sample"], return_index=True)
     ends = np.append(first, len(table["sample"]))
-    fast = None if bins else cpu_kernels(images.device)
-    if fast is not None:
-        pixels, start = images.numpy(), ends[:-1]
-        middle = start + np.add.reduceat(table["layer"] == 0, start)
-
-        def one(j: int) -> None:
-            sums.blend_on_cpu(fast, pixels[samples[j]], ends[j], ends[j + 1], middle[j], c, equalize_layer)
-
-        run_all(one, range(len(samples)))
-        return
     at_once = 1 if images.device.type == "cpu" else max(1, GPU_CHUNK_PX // (2 * height * width))
     for a in range(0, len(samples), at_once):
         b = min(a + at_once, len(samples))

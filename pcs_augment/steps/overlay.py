@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import gaussian
 from ..base import Step
 from ..checks import Shape, check_chance, check_integers, check_interval, check_kernels
-from ..kernels import operator
+from ..dispatch import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
@@ -88,7 +88,7 @@ class Overlay(Step):
 def mask(images: Tensor, sample: Tensor, taps: Tensor, shapes: Tensor) -> None:
     """shapes: (A, 8), the columns of _SHAPE_COLUMNS; taps as for a blur."""
     for mine, reach in gaussian.by_reach(taps):
-        update(images, sample[mine], _masked, taps[mine, : 1 + reach], *shapes[mine].unbind(1), twin="mask")
+        update(images, sample[mine], _masked, taps[mine, : 1 + reach], *shapes[mine].unbind(1))
 
 
 def _masked(images: Tensor, taps: Tensor, *shape: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from ..base import Step
 from ..checks import Shape, check_interval
-from ..kernels import operator
+from ..dispatch import operator
 from ..plan import Tables
-from ..rng import LANE_PIXEL, Stream, halves, normal_table, normals
+from ..rng import LANE_PIXEL, Stream, halves, keys_in, normals
 from ..targets import Instances
 from ..transfer import host_tensors
-from .update import keys_in, keys_of, per_image, update
+from .update import keys_of, per_image, update
 
 
 class GaussianNoise(Step):
@@ -42,7 +42,7 @@ def _noisy(x: Tensor, sigma: Tensor, keys: Tensor) -> Tensor:
 
 @operator("add_noise(Tensor(a!) images, Tensor sample, Tensor sigma, Tensor keys) -> ()")
 def add_noise(images: Tensor, sample: Tensor, sigma: Tensor, keys: Tensor) -> None:
-    update(images, sample, _noisy, sigma, keys, twin="add_noise", constants=(normal_table(),))
+    update(images, sample, _noisy, sigma, keys)
 
 
 class ImpulseNoise(Step):
@@ -83,4 +83,4 @@ def _speckled(x: Tensor, white: Tensor, black: Tensor, keys: Tensor) -> Tensor:
 @operator("add_impulses(Tensor(a!) images, Tensor sample, Tensor white, Tensor black, Tensor keys) -> ()")
 def add_impulses(images: Tensor, sample: Tensor, white: Tensor, black: Tensor, keys: Tensor) -> None:
     """white: halves below become 1; black: halves from there on become 0."""
-    update(images, sample, _speckled, white, black, keys, twin="add_impulses")
+    update(images, sample, _speckled, white, black, keys)

@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import gaussian
 from ..base import Step
 from ..checks import Shape, check_kernels
-from ..kernels import operator
+from ..dispatch import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
@@ -49,4 +49,4 @@ class Blur(Step):
 def blur(images: Tensor, sample: Tensor, taps: Tensor) -> None:
     """taps: (A, 1 + r), zero beyond an image's own reach; images of equal reach together, so that no zeros are summed."""
     for mine, reach in gaussian.by_reach(taps):
-        update(images, sample[mine], gaussian.blur, taps[mine, : 1 + reach], twin="blur")
+        update(images, sample[mine], gaussian.blur, taps[mine, : 1 + reach])

@@ -12,8 +12,8 @@ from torch import Tensor
 from .. import raster
 from ..base import Step
 from ..checks import Shape, check_integers, check_interval
+from ..dispatch import operator
 from ..errors import InputError
-from ..kernels import cpu_kernels, operator, run_all
 from ..plan import Table, Tables
 from ..raster import repeat_ranges
 from ..rng import Stream, scale_integer, scale_uniform
@@ -81,19 +81,6 @@ def draw_curves(images: Tensor, sample: Tensor, points: Tensor, width: Tensor, o
     table = {"sample": sample.numpy(), "points": points.numpy(), "width": width.numpy(), "offset": offset.numpy()}
     samples, first, counts = np.unique(table["sample"], return_index=True, return_counts=True)
     ends = np.append(first, len(table["sample"]))
-    fast = cpu_kernels(images.device)
-    if fast is not None:
-
-        def one(j: int) -> None:
-            mine = {k: v[ends[j] : ends[j + 1]] for k, v in table.items()}
-            segment, x, y, distance, _, thickness = _strokes(mine, images)
-            hits = (v.numpy() for v in (segment, x, y, distance))
-            per_curve = mine["points"].shape[1] - 1
-            offsets = mine["offset"].astype(np.float32)
-            fast.add_curves(images[samples[j]].numpy(), *hits, thickness.astype(np.float32), offsets, per_curve)
-
-        run_all(one, range(len(samples)))
-        return
     at_once = max(1, _CHUNK_PX // (int(counts.max()) * images.shape[2] * images.shape[3]))
     for a in range(0, len(samples), at_once):
         group = samples[a : a + at_once]

@@ -7,7 +7,7 @@ from torch import Tensor
 from .. import statistics
 from ..base import Step
 from ..checks import Shape, check_interval, check_positive
-from ..kernels import operator
+from ..dispatch import operator
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
@@ -42,7 +42,7 @@ def _scaled(x: Tensor, factor: Tensor) -> Tensor:
 
 @operator("scale(Tensor(a!) images, Tensor sample, Tensor factor) -> ()")
 def scale(images: Tensor, sample: Tensor, factor: Tensor) -> None:
-    update(images, sample, _scaled, factor, twin="scale")
+    update(images, sample, _scaled, factor)
 
 
 def _stretched(x: Tensor, factor: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _stretched(x: Tensor, factor: Tensor) -> Tensor:
 
 @operator("stretch(Tensor(a!) images, Tensor sample, Tensor factor) -> ()")
 def stretch(images: Tensor, sample: Tensor, factor: Tensor) -> None:
-    update(images, sample, _stretched, factor, twin="stretch")
+    update(images, sample, _stretched, factor)
 
 
 class Brightness(_Tone):

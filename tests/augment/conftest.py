@@ -25,5 +25,5 @@ def sample():
 
 @pytest.fixture
 def torch_only(monkeypatch):
-    """Run without the numba twins."""
+    """Run without numba."""
     monkeypatch.setenv("PCS_AUGMENT_KERNELS", "torch")

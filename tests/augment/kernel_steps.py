@@ -1,7 +1,9 @@
 """Steps that together reach every kernel on the GPU and every branch in it."""
 
 import re
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pcs_augment as pa
 
@@ -33,9 +35,10 @@ STEPS = [
 
 def kernel_modules():
     """The modules of Triton kernels."""
-    from pcs_augment.kernels.gpu import equalization, layers, outlines, pixels, random, textures
+    from pcs_augment.kernels import triton
 
-    return equalization, layers, outlines, pixels, random, textures
+    modules = [import_module(f"{triton.__name__}.{m.name}") for m in iter_modules(triton.__path__)]
+    return [m for m in modules if hasattr(m, "launch") and not m.__name__.endswith(".launch")]
 
 
 def kernel_names():

@@ -1,4 +1,4 @@
-"""Drawing ahead: in the workers of a DataLoader, with and without the numba twins, the same plans as ever."""
+"""Drawing ahead: in the workers of a DataLoader, with and without numba, the same plans as ever."""
 
 import hashlib
 import json
@@ -195,7 +195,7 @@ def plans_of(pipeline):
 
 
 @pytest.mark.parametrize("pipeline", [PIPELINE, MANY_STEPS], ids=["default", "many symmetries"])
-def test_the_twins_draw_the_same_plans(pipeline, monkeypatch):
+def test_numba_draws_the_same_plans(pipeline, monkeypatch):
     fast = list(plans_of(pipeline))
     monkeypatch.setenv("PCS_AUGMENT_KERNELS", "torch")
     for a, b in zip(fast, plans_of(pipeline), strict=True):

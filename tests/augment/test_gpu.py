@@ -48,7 +48,7 @@ def test_every_step_agrees(size):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 57), (257, 130), (384, 384)])
-def test_the_twins_give_the_bits_of_torch(size, monkeypatch):
+def test_the_kernels_give_the_bits_of_torch(size, monkeypatch):
     images, targets = random_images(5, *size), random_targets([9, 0, 5, 1, 2], *size)
     images, on_gpu = images.cuda(), to_gpu(targets)
     for step in (*STEPS, pa.default_pipeline(threshold=20), worst_case()):

@@ -1,4 +1,9 @@
-"""The numba twins give the bits of the torch functions they replace."""
+"""The numba kernels give the bits of the torch functions they stand for."""
+
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pcs_augment as pa
-from pcs_augment import kernels
+from pcs_augment import dispatch
+from pcs_augment.kernels.numba import compiling
+from pcs_augment.kernels.numba.threads import run_all
 
 STEPS = [
     pa.Highlight(),
@@ -27,8 +34,8 @@ STEPS = [
 ]
 
 
-def test_the_twins_are_in_use_here():
-    assert kernels.cpu_kernels(torch.device("cpu")) is not None
+def test_numba_is_in_use_here():
+    assert dispatch.uses_numba()
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)
@@ -63,7 +70,7 @@ def test_an_error_in_a_thread_reaches_the_caller():
         raise RuntimeError(f"job {job}")
 
     with pytest.raises(RuntimeError, match="job 0"):
-        kernels.run_all(fail, range(3))
+        run_all(fail, range(3))
 
 
 @settings(max_examples=30)
@@ -88,7 +95,7 @@ def test_tasks_may_run_tasks():
     torch.set_num_threads(2)
     try:
         done = []
-        kernels.run_all(lambda i: kernels.run_all(lambda j: done.append((i, j)), range(3)), range(8))
+        run_all(lambda i: run_all(lambda j: done.append((i, j)), range(3)), range(8))
     finally:
         torch.set_num_threads(threads)
     assert sorted(done) == [(i, j) for i in range(8) for j in range(3)]
@@ -98,3 +105,27 @@ def test_unknown_kernels_are_named(monkeypatch):
     monkeypatch.setenv("PCS_AUGMENT_KERNELS", "trition")
     with pytest.raises(pa.InputError, match="'trition'"):
         pa.Brightness()(random_images(1, 4, 4))
+
+
+def test_what_is_kept_on_disk_follows_files_that_functions_come_from(tmp_path):
+    """numba alone would go by the age of the caller's file."""
+    folder = tmp_path / "house" / "kernels" / "numba"
+    folder.mkdir(parents=True)
+    for place in (folder, folder.parent, folder.parent.parent):
+        (place / "__init__.py").touch()
+    (tmp_path / "house" / "statistics.py").touch()
+    shutil.copy(compiling.__file__, folder)
+    (folder / "caller.py").write_text(
+        "from .compiling import compiled\nfrom .helper import helped\n@compiled\ndef caller(x):\n    return helped(x)\n"
+    )
+    program = "from house.kernels.numba.caller import caller; print(caller(3), sum(caller.stats.cache_hits.values()))"
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    seen = []
+    for added in (1, 1, 20):
+        text = f"from .compiling import compiled\n@compiled\ndef helped(x):\n    return x + {added}\n"
+        if not seen or added != 1:
+            (folder / "helper.py").write_text(text)
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        seen.append(done.stdout.split())
+    assert seen == [["4", "0"], ["4", "1"], ["23", "0"]]

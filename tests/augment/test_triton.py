@@ -1,6 +1,6 @@
-"""The Triton twins give the bits of the torch functions they replace; the operators keep to their schemas.
+"""The Triton kernels give the bits of the torch functions they stand for; the operators keep to their schemas.
 
-Without a GPU the twins run on the CPU, in Triton's interpreter. Where there is one,
+Without a GPU they run on the CPU, in Triton's interpreter. Where there is one,
 these tests need it.
 """
 
@@ -20,7 +20,7 @@ from pcs_augment.noise.interference import resonant
 
 pytest.importorskip("triton", reason="there is no Triton for this system")
 
-from pcs_augment.kernels.gpu import layers, textures
+from pcs_augment.kernels.triton import layers, perlin
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 pytestmark = [pytest.mark.gpu] if DEVICE.type == "cuda" else []
@@ -37,7 +37,7 @@ def by(kernels, work, *args):
 
 
 def applied(augmentation, images, targets, plan):
-    """What the twins make of a batch, after comparing it with what torch makes of it."""
+    """What the kernels make of a batch, after comparing it with what torch makes of it."""
     images, targets = on_device(images, targets)
     before = images.clone()
     fast = by("triton", augmentation.apply, images, targets, plan)
@@ -197,7 +197,7 @@ def test_layers_in_several_goes_are_the_same(monkeypatch, launched):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_both_ways_to_count_a_texture(monkeypatch, shared):
-    monkeypatch.setattr(textures, "_IN_SHARED_MEMORY", shared)
+    monkeypatch.setattr(perlin, "_IN_SHARED_MEMORY", shared)
     step = pa.PerlinLayer(textures=(2, 2))
     images, targets = random_images(2, 35, 131), random_targets([0, 0], 35, 131)
     applied(step, images, targets, step.draw(images.shape, targets))

@@ -7,9 +7,8 @@ followed by zero bytes that do not count: no token has one, so nothing here look
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+from .compiling import compiled
 
 MORE, LIST, ODD = 0, 1, 2  # how ``outside`` ends
 ELEMENT, COMMA, FIRST = 0, 1, 2  # what ``scan`` expects next
@@ -37,14 +36,14 @@ POWERS = np.array([float(10**i) for i in range(23)])
 NO_NUMBER, INTEGER, REAL, INEXACT = 0, 1, 2, 3
 
 
-@_jit
+@compiled
 def _space(text, p):
     while text[p] == 32 or text[p] == 10 or text[p] == 13 or text[p] == 9:
         p += 1
     return p
 
 
-@_jit
+@compiled
 def _is(text, start, stop, word):
     if stop - start != word.size:
         return False
@@ -54,7 +53,7 @@ def _is(text, start, stop, word):
     return i == word.size
 
 
-@_jit
+@compiled
 def _number(text, p):
     """(end, kind, value) of the number at p."""
     negative = text[p] == MINUS
@@ -99,7 +98,7 @@ def _number(text, p):
     return p, kind, -value if negative and not (kind == INTEGER and mantissa == 0) else value
 
 
-@_jit
+@compiled
 def _string(text, p):
     """The end of the plain string at p, after its closing quote; -1 where it has escapes or other than ASCII."""
     p += 1
@@ -110,7 +109,7 @@ def _string(text, p):
     return p + 1
 
 
-@_jit
+@compiled
 def _scalar(text, p):
     """(end or -1, whether it counts as true) of a number or word at p; of a plain string the end only."""
     c = text[p]
@@ -128,7 +127,7 @@ def _scalar(text, p):
     return -1, False
 
 
-@_jit
+@compiled
 def _numbers(text, p, out, most):
     """(end or -1, count) of the list of at most so many exact numbers at p."""
     if text[p] != OPEN_LIST:
@@ -153,7 +152,7 @@ def _numbers(text, p, out, most):
     return -1, 0
 
 
-@_jit
+@compiled
 def _outline(text, p, out):
     """(end or -1, count of numbers) of a list of one list of numbers, of an empty list, or of null."""
     if text[p] == SMALL_N and _is(text, p, p + 4, NULL):
@@ -170,7 +169,7 @@ def _outline(text, p, out):
     return (p + 1 if text[p] == CLOSE_LIST else -1), n
 
 
-@_jit
+@compiled
 def _annotation(text, p, whole, box, out):
     """(end or -1, count of outline numbers, crowd) of the object at p; whole: (3,) id, image_id, category_id."""
     seen, count, crowd = 0, 0, False
@@ -234,7 +233,7 @@ def _annotation(text, p, whole, box, out):
         p = _space(text, p + 1)
 
 
-@_jit
+@compiled
 def scan(text, p, expected, whole, boxes, bare, corners, points):
     """Read annotations from p on: (where it stopped, what it expects there, how many, how many corners they have in all).
 
@@ -266,7 +265,7 @@ def scan(text, p, expected, whole, boxes, bare, corners, points):
             n += 1
 
 
-@_jit
+@compiled
 def outside(text, p, end, depth):
     """Walk from p at a depth of nested lists and objects to the list of annotations: (where it stopped, depth, how).
 
@@ -300,7 +299,7 @@ def outside(text, p, end, depth):
     return p, depth, MORE
 
 
-@_jit
+@compiled
 def object_end(text, p, end):
     """Where the object or list at p ends; -1 where that is not in the text."""
     depth = 0

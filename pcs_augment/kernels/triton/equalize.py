@@ -1,4 +1,4 @@
-"""Triton twin of the fine equalisation: passes that only textures take which need them, without looking from the host."""
+"""Fine equalisation: passes that only textures take which need them, without looking from the host."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ def _look_up(out, table, index, active, n, total, blocks, BLOCK: tl.constexpr):
         tl.store(out + at, tl.load(table + t.to(tl.int64) * total + tl.load(index + at, here, other=0), here), here)
 
 
-def equalize_rows(rows: Tensor) -> Tensor:
-    textures, n = rows.shape
-    rows, device = rows.contiguous(), rows.device
+def equalize_rows(x: Tensor) -> Tensor:
+    textures, n = x.shape
+    rows, device = x.contiguous(), x.device
 
     def make(size: int, value: float = 0, dtype: torch.dtype = torch.int32) -> Tensor:
         return torch.full((textures, size), value, dtype=dtype, device=device)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import triton
+import triton.language as tl
 from torch import Tensor
 
 from ...transfer import all_to_device
@@ -47,3 +48,14 @@ def channels_of(images: Tensor) -> tuple[int, int, int]:
         raise ValueError(f"kernels take contiguous images, got strides {images.stride()}")
     _, channels, height, width = images.shape
     return channels, height, width
+
+
+@triton.jit
+def clip(x):
+    return tl.minimum(tl.maximum(x, 0.0), 1.0)
+
+
+@triton.jit
+def tile_of(tile, across, TX: tl.constexpr, TY: tl.constexpr):
+    """(TY, 1) rows and (1, TX) columns of a tile."""
+    return (tile // across) * TY + tl.arange(0, TY)[:, None], (tile % across) * TX + tl.arange(0, TX)[None, :]

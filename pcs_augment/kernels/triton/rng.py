@@ -38,9 +38,8 @@ def _halves(out, keys, lane, count, blocks, CALLS: tl.constexpr):
     tl.store(out + row.to(tl.int64) * count + place, halves.to(tl.int64), place < count)
 
 
-def halves(keys: Tensor, lane: int, count: int) -> Tensor:
-    """rng.halves of (..., 2) keys."""
-    out = torch.empty(*keys.shape[:-1], count, dtype=torch.int64, device=keys.device)
+def halves(key: Tensor, lane: int, count: int) -> Tensor:
+    out = torch.empty(*key.shape[:-1], count, dtype=torch.int64, device=key.device)
     blocks = triton.cdiv(count, 8 * _CALLS)
-    launch(_halves, keys.shape[:-1].numel() * blocks, out, keys.contiguous(), lane, count, blocks, CALLS=_CALLS)
+    launch(_halves, key.shape[:-1].numel() * blocks, out, key.contiguous(), lane, count, blocks, CALLS=_CALLS)
     return out

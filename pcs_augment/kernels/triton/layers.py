@@ -1,4 +1,4 @@
-"""Triton twins of the noise layers: sums of textures become layers, layers are blended with images."""
+"""Noise layers: sums of textures become layers, layers are blended with images."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...noise.interference import LEVELS, NODES, corner_terms, fixed_point, phases, resonant
-from ...noise.layer import BINS, RANKS, SCALING, counted_ranks
+from ...noise.layer import BINS, GPU_CHUNK_PX, RANKS, SCALING, counted_ranks
 from ...noise.perlin import geometry
+from ...noise.textures import textures_of
 from ...plan import Table
+from ...rng import keys_in
 from ...statistics import EXP2
-from ...steps.layers import GPU_CHUNK_PX, textures_of
-from ...steps.update import keys_in
 from ...transfer import all_to_device, to_device
-from .launch import channels_of, launch
-from .pixels import clip, mean_of, sums
-from .textures import gradients, perlin_sums, rank_tables, wave_sums
+from .interference import wave_sums
+from .launch import channels_of, clip, launch
+from .perlin import gradients, perlin_sums, rank_tables
+from .tone import mean_of, sums
 
 _BLOCK = 1024
 _COUNTED_PX = 2**23  # of waves that are ranked by counting at once, at about 60 bytes each

@@ -1,0 +1,145 @@
+"""Which implementation of a function runs: the one in torch, or a faster one where a device and its compiler are at hand.
+
+A function that has faster implementations is written in torch (or NumPy) beside its formula, and that one is the definition.
+``operator`` makes it the operator ``pcs_augment::name`` of torch.library; its first argument may be on any device, the tables
+that say what to do with it are on the host. ``on_host`` does the same for functions of NumPy arrays. A function ``name`` of a
+module ``steps.tone`` is sped up by the function of that name and signature in ``kernels/numba/tone.py`` for tensors on a CPU
+(``pip install 'pcs-augment[cpu]'``), and in ``kernels/triton/tone.py`` for tensors on a CUDA device (Triton comes with torch's
+CUDA wheels for Linux). These files are imported when first needed, and only from here. They give the same bits as the
+definition, which tests hold them to.
+
+``PCS_AUGMENT_KERNELS=torch`` leaves everything to the definitions; ``triton`` takes the Triton implementations for any tensor,
+which on a CPU takes Triton's interpreter; ``numba`` is what happens anyway on a CPU.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+from .errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+KERNELS = f"{__package__}.kernels"
+WINGS = {"CPU": "numba", "CUDA": "triton"}  # by torch's dispatch key
+FUNCTIONS: dict[str, Callable[..., Any]] = {}  # the definitions, by "module.name"
+_library = torch.library.Library("pcs_augment", "DEF")
+
+
+def operator(schema: str, fake: Callable[..., Any] | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """Make a torch function the operator ``pcs_augment::schema``, with the implementations that the kernels have of it.
+
+    Args:
+        schema: name and arguments as torch.library takes them; the first argument says on which device.
+        fake: what comes out, as empty tensors; None for operators that return nothing.
+    """
+    name = schema.partition("(")[0]
+
+    def register(function: Callable[..., Any]) -> Any:
+        FUNCTIONS[f"{_home(function)}.{name}"] = function
+        _library.define(schema)
+        _library.impl(name, _chosen(function, name, "CompositeExplicitAutograd"), "CompositeExplicitAutograd")
+        for key in WINGS:
+            _library.impl(name, _chosen(function, name, key), key)
+        torch.library.register_fake(f"pcs_augment::{name}", fake or (lambda *args: None), lib=_library)
+        return getattr(torch.ops.pcs_augment, name).default
+
+    return register
+
+
+def on_host(function: Callable[P, R]) -> Callable[P, R]:
+    """A function of NumPy arrays, with the implementation that the numba kernels have of it."""
+    home, name = _home(function), function.__name__
+    FUNCTIONS[f"{home}.{name}"] = function
+
+    @functools.wraps(function)
+    def run(*args: P.args, **options: P.kwargs) -> R:
+        fast = _implementation("numba", home, name) if _asked_for() in ("", "numba") else None
+        return (function if fast is None else fast)(*args, **options)
+
+    return run
+
+
+def module(wing: str, name: str) -> ModuleType | None:
+    """File ``name`` of the numba or Triton kernels; None where it or its compiler is missing."""
+    found = f"{KERNELS}.{wing}.{name}"
+    return importlib.import_module(found) if _usable(wing) and find_spec(found) is not None else None
+
+
+def uses_numba(device: torch.device | str = "cpu") -> bool:
+    """Whether numba does the work on this device."""
+    return torch.device(device).type == "cpu" and _asked_for() in ("", "numba") and _usable("numba")
+
+
+def _home(function: Callable[..., Any]) -> str:
+    return function.__module__.rpartition(".")[2]
+
+
+def _chosen(function: Callable[..., Any], name: str, key: str) -> Callable[..., Any]:
+    """What runs for tensors of one dispatch key."""
+    home = _home(function)
+
+    def run(*args: Any) -> Any:
+        asked = _asked_for()
+        wing = "triton" if asked == "triton" else None if asked == "torch" else WINGS.get(key)
+        if wing == "triton" and asked != "triton" and not _launchable(args[0].device):
+            wing = None
+        fast = None if wing is None else _implementation(wing, home, name)
+        return (function if fast is None else fast)(*args)
+
+    return run
+
+
+@functools.cache
+def _implementation(wing: str, home: str, name: str) -> Callable[..., Any] | None:
+    return getattr(module(wing, home), name, None)
+
+
+def _asked_for() -> str:
+    value = os.environ.get("PCS_AUGMENT_KERNELS", "")
+    if value not in ("", "numba", "torch", "triton"):
+        raise InputError(f"PCS_AUGMENT_KERNELS must be numba, torch or triton, or not set, got {value!r}")
+    return value
+
+
+@functools.cache
+def _usable(wing: str) -> bool:
+    """Whether the compiler of these kernels is installed and fit for them."""
+    try:
+        importlib.import_module(f"{KERNELS}.{wing}")
+    except ModuleNotFoundError as e:
+        if e.name != wing:
+            raise
+        return False
+    except ImportError as e:
+        warnings.warn(f"the {wing} kernels are off: {e}", stacklevel=2)
+        return False
+    except RuntimeError as e:  # numba finds no place for its cache
+        warnings.warn(f"the {wing} kernels are off: {e}; set NUMBA_CACHE_DIR to a writable folder", stacklevel=2)
+        return False
+    return True
+
+
+@functools.cache
+def _launchable(device: torch.device) -> bool:
+    """Whether a small Triton kernel runs: Triton builds its launcher with the system's C compiler."""
+    try:
+        halves = _implementation("triton", "rng", "halves")
+        if halves is not None:
+            halves(torch.zeros(1, 2, dtype=torch.int64, device=device), 0, 8)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as e:  # whatever goes wrong in a compiler, torch does the same without it
+        warnings.warn(f"the GPU kernels are off, Triton cannot run here (is there a C compiler?): {e}", stacklevel=2)
+        return False
+    return halves is not None
