@@ -93,7 +93,9 @@ def render(bpy, job):
     _camera(bpy, scene, description["camera"])
     glass = description["material"] == "glass"
     _surroundings(bpy, scene, profile["background"] if glass else 0.0)
-    if glass:
+    if glass and description.get("condenser"):
+        _ground(bpy, scene, description["camera"], description["condenser"])
+    elif glass:
         _floor(bpy, scene, description["camera"])
         for lamp in description["lamps"]:
             _lamp(bpy, scene, lamp)
@@ -147,10 +149,55 @@ def _surroundings(bpy, scene, grey):
 
 def _floor(bpy, scene, camera):
     """A square that fills the view, of Blender's default material (matt, 80 % grey)."""
-    half = BLEED * math.tan(camera["field_of_view"] / 2) * (camera["distance"] + camera["depth"])
+    away, sharp = camera["distance"] + camera["depth"], camera["focus_distance"]
+    view = math.tan(camera["field_of_view"] / 2) * away
+    lens = SENSOR / 2000 / math.tan(camera["field_of_view"] / 2) / camera["f_stop"] if camera["f_stop"] else 0.0
+    half = max(BLEED * view, view + lens / 2 * abs(away - sharp) / sharp)
     mesh = bpy.data.meshes.new("floor")
     mesh.from_pydata([(-half, -half, 0), (half, -half, 0), (half, half, 0), (-half, half, 0)], [], [(0, 1, 2, 3)])
     _place(bpy, scene, mesh, (0.0, 0.0, -camera["depth"]))
+    return mesh
+
+
+def _ground(bpy, scene, camera, condenser):
+    """The floor as the end of a condenser: it glows into a cone around the way to the camera, brighter on one side.
+
+    A ray that crystals turn out of the cone finds darkness, one turned to the brighter side more light: faces that let light
+    through straight stay as bright as the bare ground, edges stand in relief, and nothing throws a shadow.
+    """
+    mesh = _floor(bpy, scene, camera)
+    material, shader = _material(bpy, "condenser", "ShaderNodeEmission")
+    tree = material.node_tree
+    mesh.materials.append(material)
+
+    def node(kind, operation, *inputs):
+        made = tree.nodes.new(kind)
+        made.operation = operation
+        for socket, value in zip(made.inputs, inputs):
+            if hasattr(value, "is_output"):
+                tree.links.new(value, socket)
+            else:
+                socket.default_value = value
+        return made.outputs
+
+    def vector(operation, *inputs):
+        return node("ShaderNodeVectorMath", operation, *inputs)
+
+    def number(operation, *inputs):
+        return node("ShaderNodeMath", operation, *inputs)[0]
+
+    geometry = tree.nodes.new("ShaderNodeNewGeometry").outputs
+    straight = vector("NORMALIZE", vector("SUBTRACT", (0.0, 0.0, camera["distance"]), geometry["Position"])["Vector"])["Vector"]
+    off = vector("SUBTRACT", geometry["Incoming"], straight)["Vector"]
+    reach = 2 * math.sin(math.radians(condenser["angle"]) / 2)
+    turned = 2 * math.pi * condenser["direction"]
+    side = vector("DOT_PRODUCT", off, (math.cos(turned) / reach, math.sin(turned) / reach, 0.0))["Value"]
+    inside = number("SUBTRACT", 1.25, number("DIVIDE", vector("LENGTH", off)["Value"], reach))
+    cone = number("SMOOTH_MIN", number("MAXIMUM", number("MULTIPLY", inside, 2.0), 0.0), 1.0, 0.1)
+    slope = number("MAXIMUM", number("MULTIPLY_ADD", side, condenser["relief"], 1.0), 0.05)
+    light = number("MULTIPLY_ADD", number("MULTIPLY", cone, slope), condenser["brightness"], 0.02 * condenser["brightness"])
+    tree.links.new(light, shader.inputs["Strength"])
+    shader.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
 
 
 def _lamp(bpy, scene, lamp):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from . import exact
 from .exact import Draws
 from .fit import Boxes, Tolerance, fit, within
 from .geometry import drawn, elongated, hull2d, hull_edges, placed, project
-from .scene import Camera, Crystal, Lamp, Scene, Target
+from .scene import Camera, Condenser, Crystal, Lamp, Scene, Target
 from .settings import Settings
 
 Floats = NDArray[np.float64]
@@ -25,18 +25,20 @@ Floats = NDArray[np.float64]
 TRIES = 1000  # poses for one target before it is given up
 BATCH = 4  # poses fitted together
 DIGITS = 9  # after the point, of the numbers in a scene
+TWINS = (0.0, 60.0, 90.0, 120.0)  # degrees between crystals that grow together: parallel, or twinned as in common systems
 
 
 def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -> Scene:
     """The scene of one image; ``shapes`` are the (V, 3) vertices of all models to choose from."""
+    look = _look(settings, Draws(seed, image, exact.LOOK))
     camera = Camera(
         settings.width,
         settings.height,
         settings.field_of_view,
         settings.camera_distance,
         settings.depth,
-        settings.f_stop,
-        settings.focus_distance,
+        look.f_stop,
+        look.focus_distance,
     )
     draw = Draws(seed, image, exact.SHAPES)
     choice = _choose(draw, len(shapes), settings.models_per_image)
@@ -47,10 +49,13 @@ def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -
     unmet: list[Target] = []
     while len(crystals) < settings.max_crystals and len(unmet) < settings.max_crystals:
         item = len(crystals) + len(unmet)
-        target = draw_target(settings, draw, wanted - layers.covered)
+        target = draw_target(settings, draw, wanted - layers.covered, look.area)
         if target is None:
             break
-        crystal = _place(settings, camera, seed, image, item, target, shapes, choice, layers)
+        neighbour = None
+        if settings.contact and crystals:
+            target, neighbour = _grown(settings, Draws(seed, image, exact.CONTACT, item), target, crystals[-1])
+        crystal = _place(settings, camera, seed, image, item, target, shapes, choice, layers, neighbour)
         if crystal is None:
             unmet.append(target)
         else:
@@ -68,7 +73,86 @@ def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -
         models={m: [tuple(p) for p in shapes[m].tolist()] for m in sorted({c.model for c in crystals})},
         covered=(wanted / (settings.width * settings.height), layers.covered / (settings.width * settings.height)),
         unmet=tuple(unmet),
+        condenser=look.condenser,
+        blur_limit=settings.blur_limit,
     )
+
+
+class Look(NamedTuple):
+    """What differs from image to image beside crystals and lamps."""
+
+    f_stop: float
+    focus_distance: float
+    area: tuple[float, float]  # px^2
+    condenser: Condenser | None
+
+
+def _look(settings: Settings, draw: Draws) -> Look:
+    """Focus, aperture, window of areas and condenser of an image; those of the settings where they leave no choice."""
+    u = draw.unit(8)
+    focus = _between(settings.focus, u[0])
+    area = settings.area
+    if settings.area_window:
+        smallest, largest = area
+        window = min(settings.area_window, largest / smallest)
+        low = _log_between((smallest, largest / window), u[2])
+        area = (low, low * window)
+    condenser = None
+    if u[3] < settings.bright_field:
+        condenser = Condenser(
+            round(_log_between(settings.brightness, u[4]), DIGITS),
+            round(_between(settings.condenser, u[5]), DIGITS),
+            round(_between(settings.relief, u[6]), DIGITS),
+            round(float(u[7]), DIGITS),
+        )
+    return Look(
+        settings.f_stop
+        if settings.aperture == (1.0, 1.0)
+        else round(settings.f_stop / _log_between(settings.aperture, u[1]), DIGITS),
+        settings.camera_distance + settings.depth * focus
+        if settings.focus == (0.5, 0.5)
+        else round(settings.camera_distance + settings.depth * focus, DIGITS),
+        area,
+        condenser,
+    )
+
+
+def _between(limits: tuple[float, float], u: float) -> float:
+    return float(limits[0] + (limits[1] - limits[0]) * u)
+
+
+def _log_between(limits: tuple[float, float], u: float) -> float:
+    low, high = limits
+    return low if high <= low else float(low * exact.exp(u * exact.log(high / low)))
+
+
+class Neighbour(NamedTuple):
+    """Where a crystal is that the next one grows from, and which way."""
+
+    location: tuple[float, float, float]
+    away: tuple[float, float]  # px on the image, x right and y down, between the centres of the two boxes
+
+
+def _grown(settings: Settings, draw: Draws, target: Target, last: Crystal) -> tuple[Target, Neighbour | None]:
+    """With chance ``contact``, the target turned as a twin of the last crystal (or parallel to it), and its place beside it."""
+    u = draw.unit(5)
+    if u[0] >= settings.contact:
+        return target, None
+    angle = last.target.angle + TWINS[min(int(u[1] * len(TWINS)), len(TWINS) - 1)] + 4 * (float(u[2]) - 0.5)
+    angle = (angle + 90) % 180 - 90
+    twin = Target(target.area, target.ratio, angle, target.largest)
+    c, s = (float(v) for v in exact.turn(float(u[3])))
+    near = [_reach(t, c, s) for t in (last.target, twin)]
+    apart = (near[0] + near[1]) * _between((0.5, 0.95), float(u[4]))
+    return twin, Neighbour(last.location, (c * apart, -s * apart))
+
+
+def _reach(target: Target, c: float, s: float) -> float:
+    """px from the centre of the target's box to its side in the direction (c, s), y up."""
+    along, across = (float(v) for v in exact.turn(target.angle / 360))
+    w, h = math.sqrt(target.area * target.ratio), math.sqrt(target.area / target.ratio)
+    p, q = abs(c * along + s * across), abs(s * along - c * across)
+    return min(w / 2 / p if p > 1e-9 else math.inf, h / 2 / q if q > 1e-9 else math.inf)
 
 
 def _choose(draw: Draws, available: int, count: int) -> list[int]:
@@ -83,13 +167,13 @@ def _choose(draw: Draws, available: int, count: int) -> list[int]:
     return chosen
 
 
-def draw_target(settings: Settings, draw: Draws, remaining: float) -> Target | None:
+def draw_target(settings: Settings, draw: Draws, remaining: float, areas: tuple[float, float] | None = None) -> Target | None:
     """The next target (equations 1 to 4), or None where the image is full.
 
     ``remaining`` px^2 are left to cover. Rule ``published`` caps the area by it and stops below the smallest area; rule
     ``unbiased`` stops when nothing is left.
     """
-    smallest, largest = settings.area
+    smallest, largest = areas or settings.area
     if settings.rule == "published":
         largest = min(largest, remaining)
         if largest < smallest:
@@ -158,6 +242,7 @@ def _place(
     shapes: Sequence[Floats],
     choice: list[int],
     layers: Layers,
+    neighbour: Neighbour | None = None,
 ) -> Crystal | None:
     """A crystal that meets the target in a pose and at a place that are allowed, or None after ``TRIES`` poses."""
     draw = Draws(seed, image, exact.MATERIAL, item)
@@ -172,6 +257,8 @@ def _place(
     draw = Draws(seed, image, exact.POSES, item)
     for _ in range(TRIES // BATCH):
         roll, tilt, location = _poses(settings, camera, draw, target, abs(float(c)), abs(float(s)))
+        if neighbour is not None:
+            location = _beside(camera, neighbour, location)
         found = fit(vertices, edges, boxes, roll, tilt, location, camera)
         for k in np.flatnonzero(within(found.boxes, boxes, tolerance)):
             crystal = Crystal(
@@ -216,6 +303,18 @@ def _poses(
         location[:, axis] = (u[3 + axis] - 0.5) * room / camera.focal * away
     location[:, 2] = camera.distance - away
     return roll, tilt, np.rint(location * 1e9) / 1e9
+
+
+def _beside(camera: Camera, neighbour: Neighbour, location: Floats) -> Floats:
+    """Places of ``BATCH`` crystals that grow from the neighbour: where it is, moved on the image, with a little play."""
+    x, y, z = neighbour.location
+    per_px = (camera.distance - z) / camera.focal
+    play = 1 + 0.1 * (location[:, :2] / np.maximum(np.abs(location[:, :2]).max(), 1e-9))
+    out = np.empty_like(location)
+    out[:, 0] = x + neighbour.away[0] * per_px * play[:, 0]
+    out[:, 1] = y - neighbour.away[1] * per_px * play[:, 1]
+    out[:, 2] = z
+    return np.rint(out * 1e9) / 1e9
 
 
 def _hull_inside(camera: Camera, vertices: Floats, crystal: Crystal) -> Floats | None:

@@ -29,20 +29,30 @@ class Labels:
 
 
 def labels(scene: Scene) -> Labels:
-    """The labels of every crystal of a scene, occluded or not."""
-    boxes, polygons, depth = [], [], []
+    """The labels of every crystal of a scene, occluded or not.
+
+    Where the scene has a ``blur_limit``, crystals that are blurred by a circle of more than so many times their short side have
+    none: nobody could tell their outline.
+    """
+    boxes, polygons, depth, crystals = [], [], [], []
     for crystal in scene.crystals:
         points = crystal_points(scene, crystal)
-        polygons.append(hull2d(project(scene.camera, points)))
-        boxes.append(min_area_rect(polygons[-1]))
-        depth.append(scene.camera.distance - (points[:, 2].min() + points[:, 2].max()) / 2)
+        polygon = hull2d(project(scene.camera, points))
+        box = min_area_rect(polygon)
+        away = scene.camera.distance - (points[:, 2].min() + points[:, 2].max()) / 2
+        if scene.blur_limit and scene.camera.blur(away) > scene.blur_limit * box[3]:
+            continue
+        boxes.append(box)
+        polygons.append(polygon)
+        depth.append(away)
+        crystals.append(crystal)
     return Labels(
         np.array(boxes).reshape(-1, 5),
         polygons,
         np.array(depth),
-        np.array([c.model for c in scene.crystals], np.int64),
-        np.array([c.refractive_index for c in scene.crystals]),
-        np.array([(c.target.area, c.target.ratio, c.target.angle, c.target.largest) for c in scene.crystals]).reshape(-1, 4),
+        np.array([c.model for c in crystals], np.int64),
+        np.array([c.refractive_index for c in crystals]),
+        np.array([(c.target.area, c.target.ratio, c.target.angle, c.target.largest) for c in crystals]).reshape(-1, 4),
     )
 
 

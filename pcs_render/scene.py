@@ -21,6 +21,7 @@ from . import exact
 from .errors import DataError
 
 FORMAT = "pcs-scene/1"
+SENSOR = 36.0  # mm, Blender's default: with the field of view it makes the focal length, and with the f-stop the aperture
 Vector = tuple[float, float, float]
 
 
@@ -56,6 +57,16 @@ class Lamp:
 
 
 @dataclass(frozen=True)
+class Condenser:
+    """Light from below as in a bright-field microscope: every place of the ground sends a cone of light to the camera."""
+
+    brightness: float  # linear grey of the bare ground
+    angle: float  # degrees, half the angle of the cone
+    relief: float  # the cone is brighter by this part on one side, darker on the other
+    direction: float  # of the brighter side, in whole turns
+
+
+@dataclass(frozen=True)
 class Camera:
     width: int  # px
     height: int
@@ -70,6 +81,18 @@ class Camera:
         """Focal length in px: (x, y, z) is seen at W / 2 + focal x / (distance - z), H / 2 - focal y / (distance - z)."""
         c, s = exact.turn(self.field_of_view / 2 / (2 * np.pi))
         return float(max(self.width, self.height) / 2 * c / s)
+
+    @property
+    def aperture(self) -> float:
+        """Diameter of the lens in model units: Blender's focal length, for its sensor of 36 mm, over the f-stop; 0: a pinhole."""
+        if not self.f_stop:
+            return 0.0
+        return SENSOR / 1000 / 2 / float(np.tan(self.field_of_view / 2)) / self.f_stop
+
+    def blur(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Diameter in px of the circle that a point at a distance along the axis becomes (the circle of confusion)."""
+        away = np.asarray(distance, np.float64)
+        return self.aperture * np.abs(away - self.focus_distance) / away / self.focus_distance * self.focal
 
 
 @dataclass(frozen=True)
@@ -87,12 +110,17 @@ class Scene:
     crystals: tuple[Crystal, ...]
     models: dict[int, list[Vector]]
     covered: tuple[float, float]  # part of the image asked for, and reached, by the union of the hulls
-    unmet: tuple[Target, ...] = field(default=())  # targets that no pose could meet, given up
+    unmet: tuple[Target, ...] = field(default=())  # targets that no pose could meet, skipped
+    condenser: Condenser | None = None  # None: the lamps and a matt floor
+    blur_limit: float = 0.0  # crystals blurred by more than so many short sides have no label; 0: all have
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         content = dataclasses.asdict(self)
         content["models"] = {str(k): v for k, v in self.models.items()}
+        for name in ("condenser", "blur_limit"):  # scenes without them read as they always did
+            if not content[name]:
+                del content[name]
         return {"format": FORMAT, **content}
 
     def to_json(self) -> str:
@@ -121,6 +149,8 @@ class Scene:
             c["models"] = {int(k): [tuple(p) for p in v] for k, v in c["models"].items()}
             c["covered"] = tuple(c["covered"])
             c["unmet"] = tuple(Target(**t) for t in c["unmet"])
+            if c.get("condenser"):
+                c["condenser"] = Condenser(**c["condenser"])
             return Scene(**c)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise DataError(f"this scene is broken: {type(e).__name__}: {e}") from e

@@ -81,6 +81,17 @@ class Settings:
     bottom_lamp_radius: float = 50.0
     bottom_lamp_power: Range = (750.0, 1250.0)  # W
 
+    # what photographs of drops show beyond the published model; the defaults leave it out
+    bright_field: float = 0.0  # chance that an image is lit from below through a condenser, by that light alone
+    brightness: Range = (0.25, 1.2)  # linear grey of its bare ground, log-uniform
+    condenser: Range = (6.0, 30.0)  # degrees, half the angle of its cone of light: the smaller, the darker the edges
+    relief: Range = (0.0, 0.8)  # how much brighter the cone is on one side than on the other: edges in relief
+    focus: Range = (0.5, 0.5)  # part of the depth, from the surface down, that is in focus
+    aperture: Range = (1.0, 1.0)  # factor on the aperture that f_stop gives, log-uniform: the larger, the more blur
+    blur_limit: float = 0.0  # crystals blurred by more than so many times their short side have no label; 0: all have
+    area_window: float = 0.0  # largest over smallest area within an image, a window anywhere in ``area``; 0: all of it
+    contact: float = 0.0  # chance that a crystal grows from the one before: in contact, parallel or as a twin
+
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
             object.__setattr__(self, name, checked(name, getattr(self, name), hint))
@@ -93,12 +104,30 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, in the order above."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return {k: _plain(v) for k, v in dataclasses.asdict(self).items()}
 
     @property
     def hash(self) -> str:
-        """Sixteen hex digits of everything above."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        """Sixteen hex digits of everything above; what was added since and is left out of the pictures does not count."""
+        content = {k: v for k, v in self.to_dict().items() if k not in _ADDED or v != _plain(getattr(Settings, k))}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_ADDED = (
+    "bright_field",
+    "brightness",
+    "condenser",
+    "relief",
+    "focus",
+    "aperture",
+    "blur_limit",
+    "area_window",
+    "contact",
+)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def checked(name: str, value: Any, hint: Any) -> Any:
@@ -161,6 +190,15 @@ def _check_values(s: Settings) -> None:
     need(s.tint[0] >= 0 and s.tint[1] <= 1, "tint", "grey values lie in [0, 1]")
     need(0 <= s.subdivisions <= 100, "subdivisions", "0 to 100 cuts")
     need(s.lamp_angle[0] >= 0 and s.lamp_angle[1] < 90, "lamp_angle", "degrees from 0 to below 90")
+    for name in ("bright_field", "contact"):
+        need(0 <= getattr(s, name) <= 1, name, "a chance lies in [0, 1]")
+    need(s.brightness[0] > 0 and s.brightness[1] <= 100, "brightness", "linear grey values are positive, up to 100")
+    need(s.condenser[0] > 0 and s.condenser[1] <= 90, "condenser", "degrees above 0, up to 90")
+    need(s.relief[0] >= 0 and s.relief[1] <= 1, "relief", "a part of the brightness lies in [0, 1]")
+    need(s.focus[0] >= 0 and s.focus[1] <= 1, "focus", "a part of the depth lies in [0, 1]")
+    need(s.aperture[0] > 0 and s.aperture[1] <= 1000, "aperture", "a factor is positive, up to 1000")
+    need(s.blur_limit >= 0, "blur_limit", "it takes 0 (all crystals have labels) or a positive number of short sides")
+    need(s.area_window == 0 or s.area_window > 1, "area_window", "it takes 0 (no window) or a ratio above 1")
     for name in ("lamp_power", "lamp_power_deviation", "bottom_lamp_radius"):
         need(getattr(s, name) >= 0, name, "it must not be negative")
 
