@@ -84,7 +84,7 @@ class Camera:
 
     @property
     def aperture(self) -> float:
-        """Diameter of the lens in model units: Blender's focal length, for its sensor of 36 mm, over the f-stop; 0: a pinhole."""
+        """Diameter of the lens in model units, from the field of view and the f-stop as Blender does it; 0: a pinhole."""
         if not self.f_stop:
             return 0.0
         return SENSOR / 1000 / 2 / float(np.tan(self.field_of_view / 2)) / self.f_stop
