@@ -1,6 +1,6 @@
-"""Every chore of the project: ``nox -s demo``, ``tests``, ``tests_blender``, ``tests_cluster``, ``tests_detect``, ``lint``,
-``types``, ``bench``, ``bench_scenes``, ``bench_blender``, ``bench_detect``; ``gpu``, ``gpu_detect``, ``bench_gpu`` where there
-is one.
+"""Every task of the project: ``nox -s demo``, ``tests``, ``tests_blender``, ``tests_cluster``, ``tests_photographs``,
+``tests_detect``, ``lint``, ``types``, ``bench``, ``bench_scenes``, ``bench_blender``, ``bench_detect``; ``gpu``,
+``gpu_detect``, ``bench_gpu`` where there is one.
 
 Sessions install the exact versions that CI tests (.ci/constraints.txt), so that they give everybody the same result; the
 package itself asks only for ranges.
@@ -30,11 +30,11 @@ def install_compiled(session: nox.Session, package: str) -> None:
 
 
 def install_detect(session: nox.Session) -> None:
-    """pcs_detect with the OpenMMLab toolbox, whose operations are compiled once (10 minutes); pip keeps the wheel."""
+    """pcs_detect with OpenMMLab's packages, whose operations are compiled once (10 minutes); pip keeps the wheel."""
     constraints = ".ci/constraints-detect.txt"
     install(session, "torch", "setuptools>=77", "wheel", "ninja", "psutil", "hatchling", "editables", constraints=constraints)
     session.env["MMCV_WITH_OPS"] = "1"
-    session.install("--no-build-isolation", "-e", "./pcs_detect[test]")
+    session.install("--no-build-isolation", "-e", "./pcs_detect[train,test]")
 
 
 @nox.session
@@ -70,6 +70,14 @@ def tests_cluster(session: nox.Session) -> None:
     """Render on a Ray cluster of several nodes on this machine while workers are killed (no Blender needed)."""
     install(session, "-e", ".[test,cluster]")
     session.run("pytest", "tests/cluster", "-m", "cluster", *session.posargs)
+
+
+@nox.session
+def tests_photographs(session: nox.Session) -> None:
+    """From photographs to sizes with the packages of that half alone: no torch, no compiler; a minute or two."""
+    install(session, "-e", "./pcs_detect[test]", constraints=".ci/constraints-photographs.txt")
+    session.chdir("pcs_detect")
+    session.run("pytest", "--ignore=tests/training", "-m", "not browser", *session.posargs)
 
 
 @nox.session(python="3.11")

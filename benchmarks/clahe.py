@@ -18,9 +18,9 @@ import kornia
 import numpy as np
 import torch
 
-from pcs_detect.clahe import clahe
-from pcs_detect.drawing import contact_sheet, save_picture
-from pcs_detect.photographs import read_photograph
+from pcs_detect.crystals.drawing import contact_sheet, save_picture
+from pcs_detect.photographs.reading import read_photograph
+from pcs_detect.training.models.clahe import clahe
 
 CLIP, TILES, WIDTH = 2.0, (8, 8), 600
 

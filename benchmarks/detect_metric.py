@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
-from pcs_detect.average_precision import Evaluator, rotated_iou
+from pcs_detect.evaluation.average_precision import Evaluator, rotated_iou
 
 SIDE = 384
 Image = tuple[np.ndarray, np.ndarray, np.ndarray]  # detections (M, 5), their scores (M,), crystals (N, 5), all float32

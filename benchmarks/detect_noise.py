@@ -102,8 +102,8 @@ def run_arm(args: argparse.Namespace, arm: str) -> None:
     """Train one arm and evaluate its checkpoints on both sets."""
     import torch
 
-    from pcs_detect import configs
-    from pcs_detect.train import evaluate, train
+    from pcs_detect.training import configs
+    from pcs_detect.training.engine.train import evaluate, train
 
     torch.set_num_threads(1)
     steps = configs.load(args.config).model.data_preprocessor.augment

@@ -26,7 +26,7 @@ import yaml
 
 from pcs_augment.data import PCSDataset
 from pcs_augment.freeze import freeze
-from pcs_detect.crystals import crystal_table, write_table
+from pcs_detect.crystals.tables import crystal_table, write_table
 from pcs_detect.sizes.comparisons import ks_test
 
 REPLICATES = 2

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from . import __version__
 from .commands import convert, export, predict, report, sizes, training
 from .errors import PcsDetectError
-from .launch import first_process
+from .processes import first_process
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,10 +63,10 @@ def guarded(program: str, work: Callable[[], None]) -> int:
 
 
 def _is_ours(e: BaseException) -> bool:
-    from pcs_augment.errors import PcsError
-    from pcs_render.errors import RenderError
-
-    return isinstance(e, PcsDetectError | PcsError | RenderError)
+    """Whether an error is made for users: ours, or one of the training half's packages, where one is loaded."""
+    bases = (("pcs_augment.errors", "PcsError"), ("pcs_render.errors", "RenderError"))
+    others = tuple(getattr(sys.modules[module], name) for module, name in bases if module in sys.modules)
+    return isinstance(e, (PcsDetectError, *others))
 
 
 def _told(e: Exception) -> str:

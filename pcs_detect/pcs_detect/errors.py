@@ -13,5 +13,9 @@ class DataError(PcsDetectError):
     """A file or data set that is missing, malformed or unreadable."""
 
 
+class OutputError(PcsDetectError, OSError):
+    """A file that could not be written; nothing half-written is left behind."""
+
+
 class InstallationError(PcsDetectError, ImportError):
-    """A part of the detection toolbox that is missing or does not fit."""
+    """A package that is missing or does not fit."""

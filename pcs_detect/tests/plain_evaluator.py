@@ -13,7 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from shapely import affinity
 
-from pcs_detect.average_precision import RANGES, THRESHOLDS, Curves, rotated_iou
+from pcs_detect.evaluation.average_precision import RANGES, THRESHOLDS, Curves
+from pcs_detect.overlaps import rotated_iou
 
 PLAIN_RANGES = {"": (0, 1e10), "s": (0, 64), "m": (64, 576), "l": (576, 1e10)}
 

@@ -3,14 +3,14 @@ needs no training."""
 
 import numpy as np
 import pandas as pd
-from fixed_detector import write_fixed
+from fixed_network import FixedNetwork
 from PIL import Image, ImageDraw
 
-from pcs_detect.batch import predict_folder
-from pcs_detect.crystals import read_table, write_table
-from pcs_detect.predict import Detector
+from pcs_detect.boxes import corners
+from pcs_detect.crystals.tables import read_table, write_table
+from pcs_detect.inference.batch import predict_folder
+from pcs_detect.inference.detector import Detector
 from pcs_detect.sizes import Options, analyse, read_input, write_sizes
-from pcs_render.draw import corners
 
 SCALE = 0.5  # um per px
 TIMES = (1.0, 3.0, 7.0)
@@ -31,8 +31,8 @@ def draw(path, crystals, length=24.0, size=(240, 320), seed=0):
     picture.save(path)
 
 
-def detector(folder):
-    return Detector(write_fixed(folder / "fixed.pth"), device="cpu")
+def detector():
+    return Detector(FixedNetwork())
 
 
 def predicted(found_by, photographs, out, um_per_px=SCALE, **options):

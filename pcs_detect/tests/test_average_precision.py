@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from plain_evaluator import coco_curves, plain_summary, shapely_iou, upright_iou
 
-from pcs_detect.average_precision import Evaluator, rotated_iou
 from pcs_detect.errors import InputError
+from pcs_detect.evaluation.average_precision import Evaluator
+from pcs_detect.overlaps import rotated_iou
 
 
 def evaluator(images, cap=None) -> Evaluator:

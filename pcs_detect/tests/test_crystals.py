@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pcs_detect.crystals import COLUMNS, crystal_table, read_table, write_table
+from pcs_detect.crystals.tables import COLUMNS, crystal_table, read_table, write_table
 from pcs_detect.errors import DataError, InputError
 
 side = st.floats(1, 500)

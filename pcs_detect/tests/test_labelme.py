@@ -12,15 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
-from shapely import MultiPoint, Polygon
+from shapely import Polygon
 
-from pcs_augment.data import PCSDataset
 from pcs_detect.commands.convert import add
-from pcs_detect.conversion import convert, cut_open
-from pcs_detect.datasets import CrystalDataset
 from pcs_detect.errors import DataError, InputError
-from pcs_detect.labelme import read_labelme
-from pcs_render.draw import corners
+from pcs_detect.labels.conversion import convert, cut_open
+from pcs_detect.labels.labelme import read_labelme
 
 SIZE = (40, 60)
 SQUARE = [[10, 5], [30, 5], [30, 25], [10, 25]]
@@ -87,31 +84,6 @@ def test_shapes_of_every_kind(tmp_path):
     assert (pixels["bbox"], pixels["area"]) == ([31, 31, 4, 2], 8)  # whole pixels
     assert old["area"] == 32
     assert [a["category_id"] for a in document["annotations"]] == [3, 2, 1, 1, 4]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 60), st.floats(0, 40)), min_size=3, max_size=9))
-def test_both_formats_are_read_alike(tmp_path_factory, points):
-    """The box is the smallest one around the polygon, in either file, up to how far numbers are rounded."""
-    region = MultiPoint(points).convex_hull
-    narrow = region.area < 2 or MultiPoint(points).minimum_rotated_rectangle.area < 2
-    if narrow:  # nothing of it is left, or rounding makes another crystal of it
-        return
-    tmp_path = tmp_path_factory.mktemp("data")
-    hull = [list(p) for p in region.exterior.coords[:-1]]
-    write(tmp_path / "labels" / "one.json", [shape(hull)])
-    boxes = []
-    for format in ("coco", "pcs"):
-        converted(tmp_path, format)
-        instances = CrystalDataset(tmp_path / "out.json")[0]["data_samples"].gt_instances
-        boxes.append(instances.bboxes.tensor[0].double().numpy())
-        outline = Polygon(instances.polygons[0].numpy())
-        assert outline.symmetric_difference(region).area < 0.1
-    smallest = region.minimum_rotated_rectangle.area
-    for box in boxes:
-        assert box[2] * box[3] == pytest.approx(smallest, rel=1e-3, abs=0.1)
-        grown = Polygon(corners([box + np.array([0, 0, 0.02, 0.02, 0])])[0])
-        assert grown.contains(region)
 
 
 def test_parts_of_a_group_are_one_crystal(tmp_path):
@@ -212,8 +184,9 @@ def test_images_inside_and_beside_in_folders_and_turned(tmp_path):
     assert sorted(names) == ["a/one.png", "b/one.png", "c.png"]
     assert (tmp_path / "out" / "a" / "one.png").read_bytes() == png()
     assert {a["image_id"] for a in document["annotations"]} == {names["b/one.png"], names["c.png"]}
-    dataset = PCSDataset(tmp_path / "out.json")
-    assert {tuple(dataset[i][0].shape) for i in range(3)} == {(1, *SIZE)}
+    for name in names:
+        with Image.open(tmp_path / "out" / name) as image:
+            assert sorted(image.size) == sorted(SIZE)
 
 
 def test_labels_choose_and_order_categories(tmp_path):
@@ -287,7 +260,6 @@ def test_an_image_without_crystals_counts(tmp_path):
     write(tmp_path / "labels" / "one.json", [])
     document = converted(tmp_path)
     assert (len(document["images"]), document["annotations"]) == (1, [])
-    assert len(CrystalDataset(tmp_path / "out.json")[0]["data_samples"].gt_instances.bboxes) == 0
 
 
 def test_the_command(tmp_path, capsys):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from pcs_detect import photographs
 from pcs_detect.errors import DataError, InputError
+from pcs_detect.photographs import reading as photographs
 
 
 def colours(height=20, width=30, depth=255, seed=0):

@@ -17,14 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from pcs_detect.boxes import corners
 from pcs_detect.commands import report
-from pcs_detect.crystals import write_table
-from pcs_detect.errors import DataError, InputError
+from pcs_detect.crystals.tables import write_table
+from pcs_detect.errors import DataError, InputError, OutputError
 from pcs_detect.report import page, write_report
 from pcs_detect.report.pictures import outlines, shrunk
 from pcs_detect.report.tables import number, probability
-from pcs_render.draw import corners
-from pcs_render.errors import OutputError
 
 EVIL = ("<img src=x onerror=alert(1)>.png", "\"quoted\", 'comma' & {{7*7}}.png", "<script>alert(2)<.png")
 
@@ -75,8 +74,8 @@ def made(tmp_path, *arguments, **options):
 
 
 @pytest.fixture(scope="module")
-def detector(tmp_path_factory):
-    return folders.detector(tmp_path_factory.mktemp("detector"))
+def detector():
+    return folders.detector()
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def browser(tmp_path_factory):
 def course(tmp_path_factory):
     """(folder of predict, page): twelve photographs of a time course, one with a name to be wary of, one without crystals."""
     folder = tmp_path_factory.mktemp("course")
-    detector = folders.detector(folder)
+    detector = folders.detector()
     predicted, sizes = folders.time_course(folder, detector)
     folders.draw(folder / "photographs" / EVIL, 5)
     folders.draw(folder / "photographs" / "zero.png", 0)

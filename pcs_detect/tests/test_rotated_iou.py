@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from plain_evaluator import shapely_iou, upright_iou
 
-from pcs_detect.average_precision import overlapping_pairs, rotated_iou
+from pcs_detect.overlaps import overlapping_pairs, rotated_iou
 
 sides = st.one_of(st.floats(0.5, 300), st.sampled_from([0.5, 1.0, 5.0, 500.0]))
 angles = st.one_of(st.floats(-4, 4), st.sampled_from([0.0, np.pi / 2, -np.pi / 2, np.pi / 4, np.pi]))

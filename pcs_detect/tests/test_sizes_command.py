@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pcs_detect.commands import sizes
-from pcs_detect.crystals import COLUMNS, crystal_table, write_table
+from pcs_detect.crystals.tables import COLUMNS, crystal_table, write_table
 from pcs_detect.errors import DataError, InputError
 from pcs_detect.sizes.output import FIGURES
 

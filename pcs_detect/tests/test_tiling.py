@@ -7,12 +7,11 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcs_augment.boxes import min_area_box
-from pcs_detect import tiling
-from pcs_detect.average_precision import overlapping_pairs
+from pcs_detect.boxes import corners, min_area_box
 from pcs_detect.errors import InputError
-from pcs_detect.nms import kept_ranks
-from pcs_render.draw import corners
+from pcs_detect.inference import tiling
+from pcs_detect.inference.suppression import kept_ranks
+from pcs_detect.overlaps import overlapping_pairs
 
 
 def extents(boxes):

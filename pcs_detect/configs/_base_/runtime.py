@@ -1,7 +1,7 @@
 """What every run shares: hooks, logs, seeds."""
 
 default_scope = "mmrotate"
-custom_imports = dict(imports=["pcs_detect.components"], allow_failed_imports=False)
+custom_imports = dict(imports=["pcs_detect.training.components"], allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),

@@ -1,4 +1,4 @@
-"""Kinds of arguments that commands share, and what comes before any of them touches the toolbox."""
+"""Kinds of arguments that commands share, and what comes before any of them touches OpenMMLab's packages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ import signal
 import warnings
 from typing import Any
 
-from pcs_render.cli import natural, positive
 
-__all__ = ["above_zero", "natural", "option", "positive", "prepare", "share", "up_to_one"]
+def positive(text: str) -> int:
+    value = natural(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def natural(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
+    return int(text)
 
 
 def share(text: str) -> int | float:
@@ -60,7 +69,7 @@ def option(text: str) -> tuple[str, Any]:
 
 
 def prepare(device: str | None) -> None:
-    """To be called before the toolbox is imported."""
+    """To be called before OpenMMLab's packages are imported."""
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # libraries look for GPUs by themselves
     for text in ("torch.meshgrid: in an upcoming release", "DeprecationWarning: anchor_generator"):

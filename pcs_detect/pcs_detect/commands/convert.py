@@ -29,7 +29,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _convert(args: argparse.Namespace, _: list[str]) -> None:
-    from ..conversion import convert
+    from ..labels.conversion import convert
 
     done = convert(args.folder, args.out, args.format, args.labels, args.hole_label)
     print(f"{done.path}: {done.images} images, {done.crystals} crystals")

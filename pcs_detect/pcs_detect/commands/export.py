@@ -33,7 +33,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _export(args: argparse.Namespace, _: list[str]) -> None:
     prepare("cpu")
-    from ..export import export
+    from ..training.export import export
 
     export(args.checkpoint, args.out, tuple(args.size), args.config)
     print(args.out)

@@ -74,9 +74,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _predict(args: argparse.Namespace, arguments: list[str]) -> None:
     prepare(args.device)
-    from ..batch import predict_folder
-    from ..photographs import find_photographs
-    from ..predict import Detector
+    from ..inference.batch import predict_folder
+    from ..inference.detector import Detector
+    from ..photographs.reading import find_photographs
 
     find_photographs(args.images, args.recursive, args.out)  # a wrong path is said before a detector is built
     detector = Detector(

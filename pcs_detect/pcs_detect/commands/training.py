@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..launch import first_process
+from ..processes import first_process, launched
 from .arguments import natural, option, positive, prepare, share
 
 
@@ -103,7 +103,7 @@ def _add_common(p: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace, arguments: list[str]) -> None:
     prepare(args.device)
-    from .. import launch, train
+    from ..training.engine import launch, train
 
     device = train.chosen_device(args.device)
     options: dict[str, Any] = {
@@ -117,7 +117,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
         "weights_folder": args.weights,
         **_common(args),
     }
-    if args.gpus > 1 and not launch.launched():
+    if args.gpus > 1 and not launched():
         launch.check_processes(args.gpus, device)
         train.configured(args.config, args.data, device=device, **options)  # what is wrong is said once, not by every process
         launch.run_processes(args.gpus, arguments)
@@ -129,7 +129,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
 
 def _test(args: argparse.Namespace, _: list[str]) -> None:
     prepare(args.device)
-    from .. import train
+    from ..training.engine import train
 
     metrics = train.evaluate(
         args.config,
@@ -146,7 +146,7 @@ def _test(args: argparse.Namespace, _: list[str]) -> None:
 
 
 def _configs(args: argparse.Namespace, _: list[str]) -> None:
-    from ..configs import available
+    from ..training.configs import available
 
     rows = available()
     width = max((len(name) for name, _ in rows), default=0)

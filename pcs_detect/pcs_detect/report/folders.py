@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..crystals import COLUMNS, read_table
+from ..crystals.tables import COLUMNS, read_table
 from ..errors import DataError
 
 IMAGES = ("image", "path", "height_px", "width_px", "um_per_px", "crystals", "at_border")

@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pcs_render.files import written
-
 from .. import __version__
-from ..drawing import ENLARGED
+from ..crystals.drawing import ENLARGED
 from ..errors import DataError, InputError
+from ..files import written
 from ..sizes import joined
 from ..sizes.groups import images_as_groups
 from ..sizes.statistics import group_statistics

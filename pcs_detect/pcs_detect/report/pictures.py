@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from pcs_render.draw import corners
-
-from ..drawing import ENLARGED
+from ..boxes import corners
+from ..crystals.drawing import ENLARGED
 from ..errors import DataError
-from ..photographs import read_photograph
+from ..photographs.reading import read_photograph
 from ..sizes.groups import some_of
 
 SIDE = 4096  # px, the longest side of a picture; more slows browsers down

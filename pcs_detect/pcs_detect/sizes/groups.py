@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..crystals import CSV, read_table
+from ..crystals.tables import CSV, read_table
 from ..errors import DataError, InputError
 
 KEYS = ("replicate", "time", "dilution", "variant")

@@ -11,11 +11,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pcs_render.files import made_folder, written
-
 from .. import __version__
-from ..crystals import read_table, write_table
+from ..crystals.tables import read_table, write_table
 from ..errors import DataError
+from ..files import made_folder, written
 from . import figures
 from .analysis import Analysis
 from .axes import UNIT_TEXTS, named, save_figure

@@ -1,0 +1,1 @@
+"""Tables of crystals, their files and pictures."""

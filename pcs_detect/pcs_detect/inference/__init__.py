@@ -1,0 +1,1 @@
+"""Detectors at work: tiles, networks, suppression, folders of photographs."""

@@ -1,0 +1,1 @@
+"""The detectors that ship, and what their cards say."""

@@ -1,0 +1,1 @@
+"""Everything that needs torch, OpenMMLab or pcs_augment: the installation with the extra ``train``."""

@@ -1,0 +1,1 @@
+"""Training, tests, checkpoints."""

@@ -1,0 +1,120 @@
+"""The way of a batch into the detector: device, noise (in training only), normalisation, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import pcs_augment as pa
+from pcs_augment.base import Step
+
+from .. import openmmlab  # noqa: F401  # isort: skip  # first: it makes mmrotate importable
+
+from mmengine.logging import MessageHub
+from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import InstanceData
+from mmrotate.registry import MODELS
+from mmrotate.structures.bbox import RotatedBoxes
+
+from ...errors import InputError
+
+
+@MODELS.register_module()
+class CrystalPreprocessor(BaseDataPreprocessor):
+    """Moves a batch to the device, in training augments it there, normalises and pads it.
+
+    mean, std: of the grey values, 0..255 (SPEC section 4: 132.6 and 61.2). pad_size_divisor: images are padded at the right
+    and the bottom to a multiple of this many px, with the mean. augment: the noise pipeline as a list of
+    ``dict(type=NAME, **arguments)`` of the steps of pcs_augment, or None for none. seed: of the noise, which depends on
+    (seed, epoch, img_id) alone. min_edge, threshold: objects with a side below ``min_edge`` px before the noise, or whose
+    grey values span at most ``threshold`` 8-bit levels after it, are no longer targets.
+
+    Takes what CrystalDataset gives: ``inputs`` a list of (1, H, W) uint8 and ``data_samples``. Gives inputs (B, 1, H', W')
+    float32 and the samples with ``pad_shape`` and ``batch_input_shape`` set. Images of one batch may differ in size.
+    """
+
+    def __init__(
+        self,
+        mean: float = 132.6,
+        std: float = 61.2,
+        pad_size_divisor: int = 32,
+        augment: Sequence[Mapping[str, Any]] | None = None,
+        seed: int = 0,
+        min_edge: float = 0.0,
+        threshold: int = 0,
+    ) -> None:
+        super().__init__(non_blocking=True)
+        if not std > 0:
+            raise InputError(f"std of the grey values is {std}; it must be above 0")
+        if pad_size_divisor < 1:
+            raise InputError(f"pad_size_divisor is {pad_size_divisor}; it must be at least 1")
+        self.mean, self.std, self.divisor = float(mean), float(std), int(pad_size_divisor)
+        self.pipeline = build_pipeline(augment, seed, min_edge, threshold) if augment else None
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        images: list[Tensor] = self.cast_data(list(data["inputs"]))
+        samples: list[Any] = data.get("data_samples") or []
+        # mixed precision is for the network: noise and normalisation stay in float32
+        with torch.autocast(images[0].device.type, enabled=False):
+            if training and self.pipeline is not None:
+                images, samples = self._augmented(images, samples)
+            images = [(i * 255 if i.is_floating_point() else i.float()).sub(self.mean).div(self.std) for i in images]
+        samples = self.cast_data(samples)
+        height, width = (-(-max(i.shape[d] for i in images) // self.divisor) * self.divisor for d in (-2, -1))
+        inputs = torch.stack([F.pad(i, (0, width - i.shape[-1], 0, height - i.shape[-2])) for i in images])
+        for sample in samples:
+            sample.set_metainfo({"pad_shape": (height, width), "batch_input_shape": (height, width)})
+        return {"inputs": inputs, "data_samples": samples}
+
+    def _augmented(self, images: list[Tensor], samples: list[Any]) -> tuple[list[Tensor], list[Any]]:
+        """Images on the device, samples on the host still: numbers are drawn there."""
+        assert self.pipeline is not None
+        epoch = int(MessageHub.get_current_instance().get_info("epoch", 0))
+        out, kept = list(images), list(samples)
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for k, image in enumerate(images):
+            by_size.setdefault(tuple(image.shape), []).append(k)
+        for members in by_size.values():
+            targets = [_target(samples[k]) for k in members]
+            index = torch.tensor([samples[k].img_id for k in members])
+            noisy, moved = self.pipeline(torch.stack([images[k] for k in members]), targets, index=index, epoch=epoch)
+            for k, image, target in zip(members, noisy, moved):
+                out[k] = image
+                kept[k] = samples[k].clone()
+                kept[k].gt_instances = _instances(target)
+        return out, kept
+
+
+def build_pipeline(steps: Sequence[Mapping[str, Any]], seed: int, min_edge: float = 0.0, threshold: int = 0) -> pa.Pipeline:
+    """The pipeline that a config spells out. Raises InputError naming a step or an argument that does not exist."""
+    chosen: list[Step] = [pa.MinEdge(min_edge)]
+    for step in steps:
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in step.items() if k != "type"}
+        kind = getattr(pa, str(step.get("type")), None)
+        if not (isinstance(kind, type) and issubclass(kind, Step)):
+            allowed = sorted(n for n in pa.__all__ if isinstance(getattr(pa, n), type) and issubclass(getattr(pa, n), Step))
+            raise InputError(f"augment: there is no step {step.get('type')!r}; steps are {', '.join(allowed)}")
+        try:
+            chosen.append(kind(**arguments))
+        except TypeError as e:
+            raise InputError(f"augment: {step.get('type')}: {e}") from e
+    return pa.Pipeline([*chosen, pa.KeepDetectable(threshold)], seed=seed)
+
+
+def _target(sample: Any) -> dict[str, Any]:
+    instances = sample.gt_instances
+    target = {"boxes": instances.bboxes.tensor, "labels": instances.labels}
+    if "polygons" in instances:
+        target["polygons"] = instances.polygons
+    return target
+
+
+def _instances(target: dict[str, Any]) -> InstanceData:
+    instances = InstanceData(bboxes=RotatedBoxes(target["boxes"], clone=False), labels=target["labels"])
+    if "polygons" in target:
+        instances.polygons = target["polygons"]
+    return instances

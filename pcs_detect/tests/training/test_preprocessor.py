@@ -1,0 +1,141 @@
+"""The way of a batch into the detector."""
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.logging import MessageHub
+from mmengine.structures import InstanceData
+from mmrotate.structures.bbox import RotatedBoxes
+
+import pcs_augment as pa
+from pcs_detect.errors import InputError
+from pcs_detect.training.models.preprocessor import CrystalPreprocessor
+
+NOISE = [dict(type="GaussianNoise", p=1.0), dict(type="Rotate90"), dict(type="Flip")]
+
+
+def sample(img_id: int, height: int, width: int, objects: int = 3) -> tuple[torch.Tensor, DetDataSample]:
+    g = torch.Generator().manual_seed(img_id)
+    image = torch.randint(0, 256, (1, height, width), generator=g, dtype=torch.uint8)
+    extent = torch.tensor([width, height, 12.0, 6.0, 1.0])
+    boxes = torch.rand(objects, 5, generator=g) * extent + torch.tensor([0, 0, 8.0, 2.0, 0])
+    size = (height, width)
+    data = DetDataSample(metainfo=dict(img_id=img_id, img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
+    data.gt_instances = InstanceData(
+        bboxes=RotatedBoxes(boxes),
+        labels=torch.zeros(objects, dtype=torch.int64),
+        polygons=_squares(boxes),
+    )
+    return image, data
+
+
+def _squares(boxes: torch.Tensor) -> list[torch.Tensor]:
+    corner = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
+    return [b[:2] + corner * b[3] / 2 for b in boxes]
+
+
+def batch(*samples):
+    return {"inputs": [s[0] for s in samples], "data_samples": [s[1] for s in samples]}
+
+
+@pytest.fixture(autouse=True)
+def _first_epoch():
+    MessageHub.get_current_instance().update_info("epoch", 0)
+
+
+def test_grey_values_are_normalised_and_padded_with_the_mean():
+    image, data = sample(1, 40, 50)
+    out = CrystalPreprocessor(mean=100.0, std=50.0, pad_size_divisor=32)(batch((image, data)))
+    inputs = out["inputs"]
+    assert inputs.shape == (1, 1, 64, 64)
+    assert inputs.dtype == torch.float32
+    torch.testing.assert_close(inputs[0, 0, :40, :50], (image[0].float() - 100) / 50)
+    assert (inputs[0, 0, 40:] == 0).all()
+    assert (inputs[0, 0, :, 50:] == 0).all()
+    assert out["data_samples"][0].pad_shape == out["data_samples"][0].batch_input_shape == (64, 64)
+
+
+def test_noise_in_training_only_and_as_pcs_augment_makes_it():
+    image, data = sample(7, 32, 64)
+    preprocess = CrystalPreprocessor(mean=0.0, std=255.0, augment=NOISE, seed=5)
+    clean = preprocess(batch((image, data)), training=False)
+    torch.testing.assert_close(clean["inputs"][0, 0], image[0] / 255)
+    noisy = preprocess(batch((image, data)), training=True)
+    steps = [pa.MinEdge(0.0), pa.GaussianNoise(p=1.0), pa.Rotate90(), pa.Flip(), pa.KeepDetectable(0)]
+    target = {
+        "boxes": data.gt_instances.bboxes.tensor,
+        "labels": data.gt_instances.labels,
+        "polygons": data.gt_instances.polygons,
+    }
+    expected, (moved,) = pa.Pipeline(steps, seed=5)(image[None], [target], index=torch.tensor([7]), epoch=0)
+    torch.testing.assert_close(noisy["inputs"], expected, atol=1e-6, rtol=0)
+    instances = noisy["data_samples"][0].gt_instances
+    torch.testing.assert_close(instances.bboxes.tensor, moved["boxes"])
+    assert all(torch.equal(a, b) for a, b in zip(instances.polygons, moved["polygons"]))
+    assert (noisy["inputs"] - clean["inputs"]).abs().max() > 0.01
+    torch.testing.assert_close(data.gt_instances.bboxes.tensor, target["boxes"])  # what came in is left alone
+
+
+def test_the_noise_depends_on_seed_epoch_and_image_alone():
+    one, two, other = sample(1, 32, 32), sample(2, 32, 32), sample(3, 48, 64)
+    preprocess = CrystalPreprocessor(augment=NOISE, seed=0)
+    together = preprocess(batch(one, other, two), training=True)["inputs"]
+    assert together.shape == (3, 1, 64, 64)
+    for k, s in enumerate((one, other, two)):
+        alone = preprocess(batch(s), training=True)["inputs"]
+        height, width = s[1].img_shape
+        assert torch.equal(alone[0, 0, :height, :width], together[k, 0, :height, :width])
+    assert torch.equal(preprocess_at(1, one), preprocess_at(1, one))
+    assert not torch.equal(preprocess_at(1, one), preprocess_at(0, one))
+    assert not torch.equal(preprocess_at(1, one, seed=1), preprocess_at(1, one))
+
+
+def preprocess_at(epoch: int, s, seed: int = 0) -> torch.Tensor:
+    MessageHub.get_current_instance().update_info("epoch", epoch)
+    return CrystalPreprocessor(augment=NOISE, seed=seed)(batch(s), training=True)["inputs"]
+
+
+def test_objects_that_cannot_be_seen_are_no_targets():
+    image, data = sample(1, 64, 64, objects=4)
+    image.fill_(100)
+    keep = CrystalPreprocessor(augment=[dict(type="Flip")], threshold=0)
+    assert len(keep(batch((image, data)), training=True)["data_samples"][0].gt_instances) == 0
+    image, data = sample(1, 64, 64, objects=4)
+    small = CrystalPreprocessor(augment=[dict(type="Flip")], min_edge=1000.0)
+    assert len(small(batch((image, data)), training=True)["data_samples"][0].gt_instances) == 0
+
+
+def test_images_without_objects():
+    image, data = sample(4, 33, 31, objects=0)
+    out = CrystalPreprocessor(augment=NOISE)(batch((image, data)), training=True)
+    assert out["inputs"].shape == (1, 1, 64, 32)
+    assert len(out["data_samples"][0].gt_instances) == 0
+
+
+def test_mixed_precision_leaves_the_noise_alone():
+    s = sample(2, 32, 32)
+    steps = [dict(type="PerlinLayer", p=1.0), dict(type="Blur", p=1.0)]
+    plain = CrystalPreprocessor(augment=steps)(batch(s), training=True)["inputs"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = CrystalPreprocessor(augment=steps)(batch(s), training=True)["inputs"]
+    assert torch.equal(plain, mixed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(augment=[dict(type="Perlin")]), "Perlin.*PerlinLayer"),
+        (dict(augment=[dict(type="Blur", kernel=3)]), "Blur.*kernel"),
+        (dict(augment=[dict(type="Pipeline")]), "no step 'Pipeline'"),
+        (dict(std=0.0), "std"),
+        (dict(pad_size_divisor=0), "pad_size_divisor"),
+    ],
+)
+def test_wrong_settings_are_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        CrystalPreprocessor(**arguments)
+
+
+def test_wrong_values_of_a_step_are_named():
+    with pytest.raises(pa.InputError, match=r"1\.5"):
+        CrystalPreprocessor(augment=[dict(type="Blur", p=1.5)])
