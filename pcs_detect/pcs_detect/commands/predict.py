@@ -13,7 +13,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "predict",
         help="find crystals in photographs",
         description="Find crystals in photographs of any size. The folder --out gets crystals.csv (a row per crystal), "
-        "images.csv (a row per photograph), detections.json (PCS layout), coco.json, settings.json and overlays/*.png.",
+        "images.csv (a row per photograph), groups_template.csv to fill in for sizes, detections.json (PCS layout), coco.json, "
+        "settings.json and overlays/*.png. Pages of a TIFF and frames of a microscope's file are photographs of their own, "
+        "named stack.tif#0003.",
         epilog="A photograph that cannot be read is named on stderr and in images.csv; the others are done, and the exit "
         "status is 1. The same command goes on after a stop of any kind, and does only what is new when photographs are added.",
     )
@@ -24,7 +26,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--config", metavar="CONFIG", help="configuration of a checkpoint that does not hold its own")
     p.add_argument("--out", type=Path, default=Path("crystals"), help="folder to write (default: %(default)s)")
     p.add_argument("--recursive", action="store_true", help="images in folders inside folders too")
-    p.add_argument("--um-per-px", type=above_zero, metavar="UM", help="scale of the photographs, for sizes in um")
+    p.add_argument("--um-per-px", type=above_zero, metavar="UM", help="scale of all photographs (default: what each file says)")
+    p.add_argument(
+        "--z", choices=("max", "min", "focus"), help="make one photograph of the planes of every Z stack (default: each is one)"
+    )
     p.add_argument("--score", type=up_to_one, default=0.2, help="crystals from this score on (default: %(default)s)")
     p.add_argument(
         "--iou",
@@ -67,7 +72,24 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--amp", action="store_true", help="mixed precision on the GPU")
     p.add_argument("--no-overlays", action="store_true", help="write no pictures")
     p.add_argument("--parquet", action="store_true", help="write crystals.parquet as well")
-    p.add_argument("--overwrite", action="store_true", help="delete results of other settings in --out")
+    p.add_argument("--excel", action="store_true", help="write crystals.xlsx as well")
+    p.add_argument(
+        "--labelme",
+        type=Path,
+        metavar="FOLDER",
+        help="write what was found as shapes that Labelme and X-AnyLabeling edit; edited files are never replaced, and "
+        "pcs-detect convert reads them back",
+    )
+    p.add_argument(
+        "--labelme-shape",
+        choices=("polygon", "oriented_rectangle", "rotation"),
+        default="polygon",
+        help="polygon: every Labelme; oriented_rectangle: Labelme's newer rectangles; rotation: X-AnyLabeling's rotated boxes "
+        "(default: %(default)s)",
+    )
+    p.add_argument(
+        "--overwrite", action="store_true", help="remove the results that predict wrote to --out with other settings"
+    )
     p.add_argument("--progress", action="store_true", default=None, help="show a bar where stderr is no terminal too")
     p.set_defaults(run=_predict)
 
@@ -76,7 +98,7 @@ def _predict(args: argparse.Namespace, arguments: list[str]) -> None:
     prepare(args.device)
     from ..inference.batch import predict_folder
     from ..inference.detector import Detector
-    from ..photographs.reading import find_photographs
+    from ..photographs.finding import find_photographs
 
     find_photographs(args.images, args.recursive, args.out)  # a wrong path is said before a detector is built
     detector = Detector(
@@ -100,7 +122,11 @@ def _predict(args: argparse.Namespace, arguments: list[str]) -> None:
         um_per_px=args.um_per_px,
         recursive=args.recursive,
         overlays=not args.no_overlays,
+        z=args.z,
         parquet=args.parquet,
+        excel=args.excel,
+        labelme=args.labelme,
+        shape=args.labelme_shape,
         overwrite=args.overwrite,
         progress=args.progress,
         command=["pcs-detect", *arguments],

@@ -1,16 +1,14 @@
-"""Folders of photographs in, tables, labels and pictures out; a run that was killed goes on where it was."""
+"""Folders of photographs in, tables, labels and pictures out; a run that was killed resumes where it was."""
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import shlex
-import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from importlib import metadata
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +16,40 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .. import __version__
 from ..crystals import drawing
 from ..crystals.detections import Detections, write_coco, write_detections
+from ..crystals.labelme import Shape, check_shape, write_labelme
 from ..crystals.tables import crystal_table, write_table
-from ..errors import DataError, InputError
-from ..files import locked, made_folder, written
-from ..photographs.reading import find_photographs, names_of, read_photograph
+from ..crystals.workbook import write_workbook
+from ..errors import DataError
+from ..files import locked, made_folder
+from ..photographs.finding import search, shown
+from ..photographs.frames import Frame, Projection, check_projection
+from ..photographs.grey import Grey, grey_values
+from ..photographs.reading import frames_of, read_levels
+from ..photographs.scale import same
+from ..results import file_digest
+from . import folder as results
 from .detector import Detector
+from .folder import overlay_name, part_file, read_part, write_part
+from .series import Series, largest_level, series_of, told, whites_of
 
 AnyPath = str | os.PathLike[str]
-Part = dict[str, Any]
-PARTS = "parts"
 COUNTS = ("height_px", "width_px", "crystals", "at_border", "cut")
-HARMLESS = ("batch_size",)  # of the settings: what may change when a run goes on
-LIBRARIES = (
-    *("numpy", "pillow", "opencv-python-headless", "tifffile", "onnxruntime"),
-    *("torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmrotate"),
-)
+SHOWN = (".png", ".jpg", ".jpeg", ".bmp")  # what label tools open as it is, if it has 8 bits
+LARGEST = 384.0  # px, of crystals in training where a model does not say its own
+
+
+@dataclass
+class Photograph:
+    """One photograph of a run. frame: None where its file cannot be read, and error says why; part: what is kept of it."""
+
+    name: str
+    path: Path
+    frame: Frame | None
+    error: str = ""
+    part: dict[str, Any] = field(default_factory=dict)
+    known: bool = False
 
 
 def predict_folder(
@@ -45,183 +59,354 @@ def predict_folder(
     *,
     um_per_px: float | None = None,
     recursive: bool = False,
+    z: Projection | None = None,
     overlays: bool = True,
     parquet: bool = False,
+    excel: bool = False,
+    labelme: AnyPath | None = None,
+    shape: Shape = "polygon",
     overwrite: bool = False,
     progress: bool | None = None,
     command: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Find the crystals of many photographs and write them to the folder ``out``; returns the table of all crystals.
 
-    images: files, folders and glob patterns, see ``find_photographs``. Written are ``crystals.csv`` (with ``parquet`` also
-    ``crystals.parquet``; columns as ``crystals.COLUMNS``), ``images.csv`` (one row per photograph: image, path, height_px,
-    width_px, um_per_px, crystals, at_border: how many of them touch the border, cut: pieces of objects that tiles cut and that
-    are left out, seconds of reading and detecting, overlay: its picture, error), ``detections.json`` (PCS layout with
-    scores), ``coco.json`` (upright boxes, outlines and scores, as COCO's tools read them), ``settings.json`` and, unless
-    ``overlays`` is False, ``overlays/IMAGE.png``, boxes enlarged by 6 px over the grey photograph.
+    images: files, folders and glob patterns (``photographs.finding.search``); the pages of a TIFF and the frames of a
+    microscope's file are photographs of their own, named stack.tif#0003, or the planes of each Z stack one, made by ``z``. Deep
+    photographs of one folder, kind and size are a series with one level of white. um_per_px: scale, for all; by default what
+    each file says.
+
+    Written are ``crystals.csv`` (with ``parquet``, ``excel`` also .parquet, .xlsx; columns as ``tables.COLUMNS``),
+    ``images.csv`` (one row per photograph: image, path, height_px, width_px, um_per_px, scale_from: who says so, time_h: hours
+    since the first frame of its file, white: the level taken as white, crystals, at_border: how many of them touch the border,
+    cut: pieces of objects that tiles cut and that are left out, seconds of reading and detecting, overlay: its picture, sha256
+    of its file, error), ``detections.json`` (PCS layout with scores), ``coco.json`` (upright boxes, outlines and scores, for
+    COCO's tools), ``groups_template.csv`` (to be filled in for ``sizes``), ``settings.json`` and, unless ``overlays`` is False,
+    ``overlays/IMAGE.png``, boxes enlarged by 6 px over the grey photograph. labelme: a folder for what was found as shapes that
+    label tools edit (``crystals.labelme``). Neither the template nor such a file replaces one that was edited.
 
     A photograph that cannot be read stops nothing: its row in ``images.csv`` says why, a line does on stderr, and when all
     others are done and written DataError is raised. What was found in each photograph is kept in ``out/parts`` at once. The
-    same call goes on from there, finds crystals in photographs that are new or have changed, tries failed ones again and
+    same call resumes from there, finds crystals in photographs that are new or have changed, tries failed ones again and
     writes the tables anew, of the photographs that ``images`` names now. Results of another checkpoint, other settings or
-    another device in ``out`` are an InputError; with ``overwrite`` they are deleted. progress: a bar on stderr, by default on
-    a terminal. command: the words of the command, for settings.json.
+    another device in ``out`` are an InputError; with ``overwrite`` they are removed. A folder that holds the photographs, or
+    files of others with the names of results, is an InputError before anything is written. progress: a bar on stderr, by
+    default on a terminal. command: the words of the command, for settings.json.
     """
     several = [images] if isinstance(images, str | os.PathLike) else list(images)
-    photographs = find_photographs(several, recursive, leave_out=out)
-    folder = made_folder(out)
+    check_projection(z)
+    check_shape(shape)
     crystal_table("", [], [], [], um_per_px)  # a wrong scale is said now
+    found = search(several, recursive, leave_out=out)
+    results.check_folder(Path(out), [f.path for f in found.files])
+    photographs = [p for f in found.files for p in _photographs(f.path, f.name, z)]
+    folder = made_folder(out)
     with locked(folder):
-        _begin(folder, detector, um_per_px, overwrite, command)
-        rows: list[Part] = []
-        tables: list[pd.DataFrame] = []
-        found: list[Detections] = []
-        names = names_of(photographs)
-        bar = tqdm(names, desc="photographs", unit="", disable=None if progress is None else not progress, file=sys.stderr)
-        for number, (name, path) in enumerate(zip(bar, photographs), 1):
-            part = _part(folder, detector, name, path, overlays)
-            row = _row(part, name, path, um_per_px, f"overlays/{name}.png" if overlays else "")
-            rows.append(row)
-            if part["error"]:
-                bar.write(f"left out: {part['error']}", file=sys.stderr)
-                continue
-            if part["cut"]:
-                bar.write(f"{name}: {detector.cut_message(part['cut'])}", file=sys.stderr)
-            boxes, scores = np.array(part["boxes"], dtype=np.float64).reshape(-1, 5), np.array(part["scores"], dtype=np.float64)
-            tables.append(crystal_table(name, boxes, scores, part["at_border"], um_per_px))
-            found.append(Detections(number, name, (part["height_px"], part["width_px"]), boxes, scores))
-        table = _together(tables)
-        write_table(table, folder / "crystals.csv")
-        if parquet:
-            write_table(table, folder / "crystals.parquet")
-        write_table(pd.DataFrame(rows).astype(dict.fromkeys(COUNTS, "Int64")), folder / "images.csv")
-        write_detections(folder / "detections.json", found)
-        write_coco(folder / "coco.json", found)
-    failed = [row["image"] for row in rows if row["error"]]
+        document = results.begin(folder, detector, {"z": z}, overwrite, command)
+        run = _Run(detector, folder, overlays, None if labelme is None else Path(labelme), shape, progress)
+        notes = [*found.notes, *run.find(photographs)]
+        images_table = pd.DataFrame([_row(p, um_per_px, overlays) for p in photographs])
+        table = _write_tables(folder, photographs, images_table, um_per_px, parquet, excel)
+        notes += [*_scale_notes(photographs, um_per_px), *_place_notes(photographs), *_size_notes(detector, table)]
+        notes += results.write_template(folder, document, images_table)
+        besides = results.kept_besides(folder, [p.name for p in photographs])
+        if besides:
+            notes.append(
+                f"{folder} keeps crystals of {besides} other photographs of earlier runs, which the tables do not have; name "
+                "all photographs in one run, or join folders with pcs-detect sizes A B"
+            )
+        document |= {"finished": True, "photographs": len(photographs), "um_per_px": um_per_px, "notes": notes}
+        results.write_settings(folder, document)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    failed = [p.name for p in photographs if p.error]
     if failed:
         some = ", ".join(failed[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
         raise DataError(
-            f"{len(failed)} of {len(rows)} photographs could not be read: {some}; images.csv says why, {folder} has the others"
+            f"{len(failed)} of {len(photographs)} photographs could not be read: {some}; images.csv says why, {folder} has the "
+            "others"
         )
     return table
 
 
-def _begin(folder: Path, detector: Detector, um_per_px: float | None, overwrite: bool, command: Sequence[str] | None) -> None:
-    """Write settings.json, or see that what is there was found with the same settings."""
-    path = folder / "settings.json"
-    decisive = {"checkpoint": detector.source, "settings": detector.settings, "device": detector.device}
-    if overwrite:
-        for old in (PARTS, "overlays"):
-            shutil.rmtree(folder / old, ignore_errors=True)
-    else:
-        before = _read(path)
-        if not isinstance(before, dict) and any((folder / PARTS).glob("*")):
-            raise InputError(
-                f"{folder} holds crystals, but {path.name} does not say how they were found; take another folder (--out) or "
-                "have them replaced (--overwrite)"
-            )
-        changes = _changes(before, decisive)
-        if changes:
-            raise InputError(
-                f"{folder} holds crystals found with other settings ({'; '.join(changes)}); take another folder (--out) or "
-                "have them replaced (--overwrite)"
-            )
-    document = {
-        "version": __version__,
-        "command": None if command is None else shlex.join(command),
-        **decisive,
-        "um_per_px": um_per_px,
-        "versions": {"python": platform.python_version(), **dict(_versions())},
-        "machine": platform.machine(),
-    }
-    with written(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=1) + "\n")
-
-
-def _changes(before: Any, now: dict[str, Any]) -> list[str]:
-    """Where settings differ that decide about the crystals; what a file is called does not."""
-    if not isinstance(before, dict):
-        return []
-    then, after = _decisive(before), _decisive(now)
-    return [f"{k} was {then.get(k)!r}, is {after[k]!r}" for k in after if then.get(k) != after[k]]
-
-
-def _decisive(document: dict[str, Any]) -> dict[str, Any]:
-    settings = {k: v for k, v in (document.get("settings") or {}).items() if k not in HARMLESS}
-    return {"checkpoint": (document.get("checkpoint") or {}).get("sha256"), **settings, "device": document.get("device")}
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in LIBRARIES:
-        try:
-            yield name, metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-
-
-def _part(folder: Path, detector: Detector, name: str, path: Path, overlays: bool) -> Part:
-    """What is in one photograph: read if an earlier run found it, else found now and kept."""
-    file, picture = folder / PARTS / f"{name}.json", folder / "overlays" / f"{name}.png"
-    state = path.stat()
-    source = [str(path.resolve()), state.st_size, state.st_mtime_ns]
-    part = _read(file)
-    known = isinstance(part, dict) and part.get("source") == source and not part.get("error")
-    if known and (picture.is_file() or not overlays):
-        return part
-    if not known:
-        picture.unlink(missing_ok=True)  # of what the photograph was before
-    began = time.monotonic()
+def _photographs(path: Path, name: str, z: Projection | None) -> list[Photograph]:
     try:
-        grey = read_photograph(path, detector.white)
+        return [Photograph(f"{name}{f.ending}", path, f) for f in frames_of(path, z)]
     except DataError as e:
-        part = {"source": source, "error": str(e)}
-    else:
-        if not known:
-            found = detector.detect(grey)
-            part = {
-                "source": source,
+        return [Photograph(name, path, None, shown(str(e)))]
+
+
+class _Run:
+    """Reading, finding and drawing of one run: while the network works at a photograph, the next is read and the last drawn."""
+
+    def __init__(
+        self, detector: Detector, folder: Path, overlays: bool, labelme: Path | None, shape: Shape, progress: bool | None
+    ) -> None:
+        self.detector, self.folder, self.overlays, self.labelme, self.shape = detector, folder, overlays, labelme, shape
+        self.hidden = None if progress is None else not progress
+        self.whites: dict[Series, float] = {}
+        self.doubts: dict[Series, str] = {}
+        self.kept: list[str] = []
+        self.stems: dict[str, str] = {}
+
+    def find(self, photographs: list[Photograph]) -> list[str]:
+        """Find crystals in photographs, whose parts are filled in; returns what the user should know."""
+        for p in photographs:
+            self._recall(p)
+        notes = self._find_whites(photographs)
+        stems = Counter(_stem(p) for p in photographs)
+        self.stems = {p.name: _stem(p) if stems[_stem(p)] == 1 else p.name for p in photographs}
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as drawer:
+            drawn: list[Future[None]] = []
+            with tqdm(total=len(photographs), desc="photographs", unit="", disable=self.hidden, file=sys.stderr) as bar:
+                for p, grey, seconds in self._read_ahead(reader, photographs):
+                    try:
+                        self._finish(p, grey, seconds, bar)
+                        if p.part and (grey is not None or self.labelme is not None):
+                            drawn.append(drawer.submit(self._draw, p, grey))
+                        while len(drawn) > 2:  # photographs that wait for the drawer hold memory
+                            drawn.pop(0).result()
+                    except BaseException:
+                        for waiting in drawn:
+                            waiting.cancel()
+                        raise
+                    bar.update()
+                for waiting in drawn:
+                    waiting.result()
+        return notes + self.kept
+
+    def _recall(self, p: Photograph) -> None:
+        """What an earlier run found, where the photograph is as it was."""
+        if p.frame is None:
+            return
+        part = read_part(part_file(self.folder, p.name))
+        if part is not None and part["source"] == _source(p) and not part["error"]:
+            p.part, p.known = part, True
+
+    def _find_whites(self, photographs: list[Photograph]) -> list[str]:
+        """One white for every series of deep photographs whose files do not say it."""
+        if self.detector.white is not None:
+            return []
+        deep = [p for p in photographs if p.frame is not None and p.frame.deep]
+        count = Counter(series_of(p.frame) for p in deep if p.frame is not None)
+        largest: dict[Series, list[float]] = {}
+        hidden = self.hidden if any(not p.known for p in deep) else True
+        for p in tqdm(deep, desc="levels", unit="", disable=hidden, file=sys.stderr):
+            assert p.frame is not None
+            most = p.part.get("largest") if p.known else None
+            if most is None and not (p.known and p.part.get("white_said")):
+                try:
+                    levels = read_levels(p.frame)
+                    most = largest_level(levels) if levels.white is None else None
+                except DataError as e:
+                    p.error, p.known, p.part = shown(str(e)), False, {}
+                    continue
+            if most is not None:
+                largest.setdefault(series_of(p.frame), []).append(float(most))
+                p.part.setdefault("largest", float(most))
+        self.whites, self.doubts = whites_of(largest)
+        for p in deep:  # a photograph that joined may have changed the white of its series
+            assert p.frame is not None
+            if p.known and "largest" in p.part and p.part.get("white") != self.whites.get(series_of(p.frame)):
+                p.known, p.part = False, {"largest": p.part["largest"]}
+        return told(self.whites, count)
+
+    def _read_ahead(
+        self, reader: ThreadPoolExecutor, photographs: list[Photograph]
+    ) -> Iterator[tuple[Photograph, Grey | None, float]]:
+        """(photograph, its grey values where they are needed, seconds of reading), the next one being read meanwhile."""
+        ahead: list[Future[tuple[Grey | None, float]]] = [reader.submit(self._read, p) for p in photographs[:1]]
+        for i, p in enumerate(photographs):
+            ahead += [reader.submit(self._read, q) for q in photographs[i + 1 : i + 2]]
+            grey, seconds = ahead.pop(0).result()
+            yield p, grey, seconds
+
+    def _read(self, p: Photograph) -> tuple[Grey | None, float]:
+        if p.frame is None or p.error or (p.known and not self._to_draw(p)):
+            return None, 0.0
+        began = time.monotonic()
+        try:
+            levels = read_levels(p.frame)
+            series = series_of(p.frame)
+            if p.frame.deep and levels.white is None and self.detector.white is None and series in self.doubts:
+                raise DataError(f"{p.path}: {self.doubts[series]}")
+            white = self.detector.white or levels.white or (self.whites.get(series) if p.frame.deep else None)
+            try:
+                grey = grey_values(levels.pixels, white)
+            except DataError as e:
+                raise DataError(f"{p.path}: {e}") from None
+        except (DataError, OSError) as e:
+            p.error, p.known, p.part = shown(str(e)), False, {}
+            return None, 0.0
+        if not p.known:
+            p.part |= {"white": 255.0 if white is None else white, "white_said": levels.white is not None}
+        return grey, time.monotonic() - began
+
+    def _to_draw(self, p: Photograph) -> bool:
+        if self.overlays and not (self.folder / overlay_name(p.name)).is_file():
+            return True
+        return self.labelme is not None and not _plain(p)
+
+    def _finish(self, p: Photograph, grey: Grey | None, seconds: float, bar: Any) -> None:
+        """Find crystals, and keep what was found."""
+        assert p.frame is not None or p.error
+        if not p.known and not p.error and grey is not None:
+            began = time.monotonic()
+            (self.folder / overlay_name(p.name)).unlink(missing_ok=True)  # of what the photograph was before
+            found = self.detector.detect(grey)
+            p.part |= {
+                "source": _source(p),
                 "height_px": grey.shape[0],
                 "width_px": grey.shape[1],
                 "boxes": found.boxes.tolist(),
                 "scores": found.scores.tolist(),
-                "at_border": detector.at_border(found, grey.shape).tolist(),
+                "at_border": self.detector.at_border(found, grey.shape).tolist(),
                 "cut": len(found.cut),
-                "seconds": round(time.monotonic() - began, 3),
+                "seconds": round(seconds + time.monotonic() - began, 3),
+                "sha256": file_digest(p.path),
                 "error": "",
             }
-        if overlays:
-            shown = drawing.overlay(grey.round().astype(np.uint8), part["boxes"], part["at_border"])
-            drawing.save_picture(shown, picture)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with written(file) as temporary:
-        temporary.write_text(json.dumps(part))
-    return part
+            write_part(part_file(self.folder, p.name), p.part)
+        if p.error:
+            bar.write(f"left out: {p.error}", file=sys.stderr)
+            p.part = {}
+            self._forget(p)
+        elif p.part["cut"]:
+            bar.write(f"{p.name}: {self.detector.cut_message(p.part['cut'])}", file=sys.stderr)
+
+    def _forget(self, p: Photograph) -> None:
+        """What was kept of a photograph that can no longer be read is of what it was before."""
+        if read_part(part_file(self.folder, p.name)) is not None:
+            part_file(self.folder, p.name).unlink()
+            (self.folder / overlay_name(p.name)).unlink(missing_ok=True)
+
+    def _draw(self, p: Photograph, grey: Grey | None) -> None:
+        boxes, scores = np.array(p.part["boxes"], np.float64).reshape(-1, 5), p.part["scores"]
+        picture = self.folder / overlay_name(p.name)
+        if self.overlays and grey is not None and not picture.is_file():
+            drawing.save_picture(drawing.overlay(grey.round().astype(np.uint8), boxes, p.part["at_border"]), picture)
+        if self.labelme is not None:
+            size = (int(p.part["height_px"]), int(p.part["width_px"]))
+            photograph = p.path if _plain(p) else None
+            done = write_labelme(self.labelme, p.name, photograph, grey, size, boxes, scores, self.shape, self.stems[p.name])
+            self.kept += [done.kept] if done.kept else []
 
 
-def _row(part: Part, name: str, path: Path, um_per_px: float | None, overlay: str) -> dict[str, Any]:
-    failed = bool(part["error"])
+def _source(p: Photograph) -> list[Any]:
+    state = p.path.stat()
+    return [shown(p.path.resolve()), state.st_size, state.st_mtime_ns]
+
+
+def _plain(p: Photograph) -> bool:
+    """Whether label tools show the photograph's own file as it was measured."""
+    return p.frame is not None and p.frame.number is None and not p.frame.deep and p.path.suffix.lower() in SHOWN
+
+
+def _stem(p: Photograph) -> str:
+    """Of the Labelme file of a photograph: label tools look for the name of the picture without its ending."""
+    return results.filed(p.name.rpartition(".")[0] if _plain(p) else p.name)
+
+
+def _row(p: Photograph, um_per_px: float | None, overlays: bool) -> dict[str, Any]:
+    part, frame, failed = p.part, p.frame, bool(p.error)
+    scale = None if frame is None else frame.scale
+    given = um_per_px is not None
     return {
-        "image": name,
-        "path": str(path.resolve()),
+        "image": p.name,
+        "path": shown(p.path.resolve()),
         "height_px": part.get("height_px"),
         "width_px": part.get("width_px"),
-        "um_per_px": um_per_px,
+        "um_per_px": um_per_px if given else None if scale is None else scale.um_per_px,
+        "scale_from": "--um-per-px" if given else "" if scale is None else scale.source,
+        "time_h": None if frame is None else frame.hours,
+        "white": part.get("white"),
         "crystals": None if failed else len(part["boxes"]),
         "at_border": None if failed else sum(part["at_border"]),
         "cut": part.get("cut"),
         "seconds": part.get("seconds"),
-        "overlay": "" if failed else overlay,
-        "error": part["error"],
+        "overlay": "" if failed or not overlays else overlay_name(p.name),
+        "sha256": part.get("sha256", ""),
+        "error": p.error,
     }
 
 
-def _together(tables: list[pd.DataFrame]) -> pd.DataFrame:
+def _write_tables(
+    folder: Path, photographs: list[Photograph], images: pd.DataFrame, um_per_px: float | None, parquet: bool, excel: bool
+) -> pd.DataFrame:
+    tables: list[pd.DataFrame] = []
+    found: list[Detections] = []
+    for number, p in enumerate(photographs, 1):
+        if p.error or p.frame is None:
+            continue
+        boxes = np.array(p.part["boxes"], dtype=np.float64).reshape(-1, 5)
+        scores = np.array(p.part["scores"], dtype=np.float64)
+        scale = p.frame.scale.um_per_px if um_per_px is None else um_per_px
+        tables.append(crystal_table(p.name, boxes, scores, p.part["at_border"], scale))
+        found.append(Detections(number, p.name, (p.part["height_px"], p.part["width_px"]), boxes, scores))
     full = [t for t in tables if len(t)]
-    return pd.concat(full, ignore_index=True) if full else crystal_table("", [], [], [])
+    table = pd.concat(full, ignore_index=True) if full else crystal_table("", [], [], [])
+    images = images.astype(dict.fromkeys(COUNTS, "Int64")).astype({"time_h": float, "white": float, "um_per_px": float})
+    write_table(table, folder / "crystals.csv")
+    if parquet:
+        write_table(table, folder / "crystals.parquet")
+    write_table(images, folder / "images.csv")
+    if excel:
+        write_workbook({"crystals": table, "images": images}, folder / "crystals.xlsx")
+    write_detections(folder / "detections.json", found)
+    write_coco(folder / "coco.json", found)
+    return table
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):  # not there, or no file of ours
-        return None
+def _scale_notes(photographs: list[Photograph], um_per_px: float | None) -> list[str]:
+    """Which scales there are, and what speaks against them."""
+    frames = [(p.name, p.frame.scale) for p in photographs if p.frame is not None and not p.error]
+    notes = []
+    if um_per_px is not None:
+        other = [(n, s) for n, s in frames if s.um_per_px is not None and not same(s.um_per_px, um_per_px)]
+        if other:
+            name, scale = other[0]
+            notes.append(
+                f"{len(other)} photograph{'s say' if len(other) > 1 else ' says'} another scale than --um-per-px "
+                f"{um_per_px:g}, which is used: {name} says {scale.um_per_px:g} ({scale.source})"
+            )
+        return notes
+    known = Counter(f"{s.um_per_px:g}" for _, s in frames if s.um_per_px is not None)
+    doubts = [(n, s.doubt) for n, s in frames if s.doubt]
+    missing = [n for n, s in frames if s.um_per_px is None]
+    if frames and len(missing) == len(frames):
+        notes.append(
+            "no scale is known, so sizes are in px alone; say it with --um-per-px (the report's ruler measures a scale bar)"
+        )
+    elif missing:
+        notes.append(
+            f"{len(missing)} of {len(frames)} photographs say no scale ({missing[0]}); their sizes are in px alone. "
+            "--um-per-px gives one to all: predict those of each scale into a folder of its own, and join them with pcs-detect "
+            "sizes A B"
+        )
+    if len(known) > 1:
+        notes.append(f"scales differ, um per px (photographs): {', '.join(f'{k} ({n})' for k, n in sorted(known.items()))}")
+    notes += [f"{len(doubts)} without a scale: {doubts[0][0]}: {doubts[0][1]}"] if doubts else []
+    return notes
+
+
+def _place_notes(photographs: list[Photograph]) -> list[str]:
+    stacked = [p for p in photographs if p.frame is not None and p.frame.planes > 1]
+    if not stacked:
+        return []
+    first = stacked[0]
+    assert first.frame is not None
+    return [
+        f"{shown(first.path.name)} holds {first.frame.planes} planes of one place, each a photograph here, so that crystals "
+        "count several times; --z max, min or focus makes one of them"
+    ]
+
+
+def _size_notes(detector: Detector, table: pd.DataFrame) -> list[str]:
+    most = float(getattr(detector.network, "largest", None) or LARGEST) / detector.scale
+    large = int((table["width_px"] > most).sum())
+    if not large:
+        return []
+    return [
+        f"{large} crystal{'s span' if large > 1 else ' spans'} more than {most:g} px, larger than any in training: others like "
+        "them may be missed or measured badly; let the detector see photographs smaller (--scale 0.5)"
+    ]

@@ -16,7 +16,8 @@ from PIL import Image
 
 from ..crystals.tables import crystal_table
 from ..errors import InputError
-from ..photographs.reading import Grey, Matching, check_matching, check_white, grey_values, matched, read_photograph
+from ..photographs.grey import Grey, Matching, check_matching, check_white, grey_values, matched
+from ..photographs.reading import read_photograph
 from . import tiling
 from .networks import Network, open_network
 from .tiling import Found

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 from ..boxes import Floats
-from ..photographs.reading import Grey
+from ..photographs.grey import Grey
 
 
 @runtime_checkable

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from shapely import Polygon
 
 from ..errors import DataError
-from ..photographs.reading import MAX_PIXELS
+from ..photographs.frames import MAX_PIXELS
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp"}
 LEAST_AREA = 1e-3  # px^2; smaller pieces are crumbs of the geometry

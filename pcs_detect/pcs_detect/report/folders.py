@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..crystals.tables import COLUMNS, read_table
@@ -48,10 +49,12 @@ def read_predicted(folder: Path) -> Predicted:
     crystals, images = read_table(folder / "crystals.csv", COLUMNS), read_table(folder / "images.csv", IMAGES)
     for table in (crystals, images):
         table["image"] = table["image"].astype(str).str.strip()
-    for name in ("path", "overlay", "error"):
+    for name in ("path", "overlay", "sha256", "error"):
         given = images[name] if name in images.columns else pd.Series("", index=images.index)
         images[name] = given.astype(object).where(given.notna(), "").astype(str)
-    for name in IMAGES[2:]:
+    if "white" not in images.columns:
+        images["white"] = np.nan  # results up to 0.3
+    for name in (*IMAGES[2:], "white"):
         images[name] = pd.to_numeric(images[name], errors="coerce").astype(float)
     unknown = images[["height_px", "width_px"]].isna().any(axis=1) & (images["error"] == "")
     if unknown.any():

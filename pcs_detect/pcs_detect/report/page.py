@@ -77,10 +77,9 @@ def write_report(
         raise DataError(f"{photographs}: no such folder of photographs")
     found = read_predicted(Path(predicted))
     measured = None if sizes is None else read_sizes(Path(sizes))
-    white = (found.settings.get("settings") or {}).get("white")
     elsewhere = None if photographs is None else Path(photographs)
     budget = int(megabytes * 1e6 * 3 / 4)  # three bytes take four characters
-    shown, notes = pictures(found.images, found.folder, elsewhere, white, budget, progress)
+    shown, notes = pictures(found.images, found.folder, elsewhere, found.settings, budget, progress)
     content = contents(found, measured, shown, title)
     content["notes"] = [*content["notes"], *notes]
     with written(out) as temporary:

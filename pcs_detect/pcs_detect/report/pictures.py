@@ -17,7 +17,11 @@ from tqdm import tqdm
 from ..boxes import corners
 from ..crystals.drawing import ENLARGED
 from ..errors import DataError
-from ..photographs.reading import read_photograph
+from ..photographs.finding import real
+from ..photographs.frames import Projection
+from ..photographs.grey import grey_values
+from ..photographs.reading import frames_of, read_levels
+from ..results import file_digest
 from ..sizes.groups import some_of
 
 SIDE = 4096  # px, the longest side of a picture; more slows browsers down
@@ -35,13 +39,15 @@ class Picture:
 
 
 def pictures(
-    images: pd.DataFrame, folder: Path, elsewhere: Path | None, white: float | None, budget: int, progress: bool | None
+    images: pd.DataFrame, folder: Path, elsewhere: Path | None, settings: dict[str, Any], budget: int, progress: bool | None
 ) -> tuple[dict[int, Picture], list[str]]:
     """({row of ``images``: its picture}, what is missing and why); all pictures together have at most ``budget`` bytes.
 
-    Each is the photograph at its path, or of its name in the folder ``elsewhere``, or else the overlay in ``folder``, made
-    smaller until it takes its share. Where shares would be below LEAST, photographs spread evenly over all have a picture.
+    settings: of ``predict``. Each is the photograph at its path, or of its name in the folder ``elsewhere``, if its file is the
+    one that was measured (its SHA-256, or of results up to 0.3 its size), or else the overlay in ``folder``, made smaller until
+    it takes its share. Where shares would be below LEAST, photographs spread evenly over all have a picture.
     """
+    white, z = (settings.get("settings") or {}).get("white"), settings.get("z")
     readable = [row for row in range(len(images)) if not images["error"].iloc[row]]
     most = max(budget // LEAST, 1)
     spread = np.linspace(0, len(readable) - 1, min(most, len(readable))).round().astype(int)
@@ -52,7 +58,7 @@ def pictures(
     for row in tqdm(chosen, desc="pictures", unit="", disable=None if progress is None else not progress):
         image = images.iloc[row]
         for path, is_overlay in _places(image, folder, elsewhere):
-            pixels = _pixels(path, is_overlay, white)
+            pixels = _overlay(path) if is_overlay else _photograph(path, image, white, z)
             if pixels is not None and pixels.shape[:2] == (image["height_px"], image["width_px"]):
                 webp, scale = shrunk(pixels, budget // len(chosen))
                 found[row] = Picture(webp, scale, is_overlay)
@@ -103,20 +109,32 @@ def boxes_of(crystals: pd.DataFrame) -> NDArray[np.float64]:
 def _places(image: pd.Series, folder: Path, elsewhere: Path | None) -> Iterator[tuple[Path, bool]]:
     """(file, whether it is an overlay): where the photograph may be, best first."""
     if elsewhere is not None:
-        yield elsewhere / image["image"], False
+        yield real(str(elsewhere / image["image"])), False
     if image["path"]:
-        yield Path(image["path"]), False
+        yield real(image["path"]), False
     if image["overlay"]:
         yield folder / image["overlay"], True
 
 
-def _pixels(path: Path, colour: bool, white: float | None) -> NDArray[Any] | None:
-    if not path.is_file():
+def _photograph(path: Path, image: pd.Series, white: float | None, z: Projection | None) -> NDArray[np.uint8] | None:
+    """Grey values of a photograph, None where it is not there or no longer what was measured."""
+    name, _, number = image["image"].rpartition("#")
+    file = path if path.is_file() or not name else path.with_name(path.name.removesuffix(f"#{number}"))
+    if not file.is_file() or (image["sha256"] and file_digest(file) != image["sha256"]):
         return None
+    known = image["white"] if np.isfinite(image["white"]) else white
     try:
-        if not colour:
-            return read_photograph(path, white).round().astype(np.uint8)
+        frames = frames_of(file, z)
+        frames = [f for f in frames if f.number == int(number)] if len(frames) > 1 and number.isdigit() else frames
+        levels = read_levels(frames[0])
+        return grey_values(levels.pixels, known or levels.white).round().astype(np.uint8)
+    except (DataError, OSError, ValueError, IndexError):
+        return None
+
+
+def _overlay(path: Path) -> NDArray[np.uint8] | None:
+    try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (DataError, OSError, ValueError):
+    except (OSError, ValueError):
         return None

@@ -14,7 +14,7 @@ from mmdet.structures import DetDataSample
 
 from ..boxes import Floats
 from ..errors import InputError
-from ..photographs.reading import Grey
+from ..photographs.grey import Grey
 from .engine.hooks import plain_boxes
 from .engine.loading import load_detector
 from .engine.train import chosen_device
