@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 TRIES = 1000  # poses for one target before it is given up
 BATCH = 4  # poses fitted together
 DIGITS = 9  # after the point, of the numbers in a scene
+BESIDE = 6  # times so many poses are tried beside the crystal that the next one grows from
 TWINS = (0.0, 60.0, 90.0, 120.0)  # degrees between crystals that grow together: parallel, or twinned as in common systems
 
 
@@ -255,9 +256,9 @@ def _place(
     boxes = Boxes(np.full(BATCH, target.area), np.full(BATCH, target.ratio), np.broadcast_to(np.stack((c, s)), (BATCH, 2)))
     tolerance = Tolerance(settings.tolerance_size, settings.tolerance_ratio, settings.tolerance_angle)
     draw = Draws(seed, image, exact.POSES, item)
-    for _ in range(TRIES // BATCH):
+    for attempt in range(TRIES // BATCH):
         roll, tilt, location = _poses(settings, camera, draw, target, abs(float(c)), abs(float(s)))
-        if neighbour is not None:
+        if neighbour is not None and attempt < BESIDE:  # then there is no room beside it, and any place will do
             location = _beside(camera, neighbour, location)
         found = fit(vertices, edges, boxes, roll, tilt, location, camera)
         for k in np.flatnonzero(within(found.boxes, boxes, tolerance)):
