@@ -4,6 +4,7 @@ from .base import Augmentation, Step
 from .data import PCSDataset, collate
 from .errors import DataError, InputError, OutputError, PcsError
 from .loader import AugmentedLoader, DrawingCollate
+from .microscope import microscope_pipeline
 from .noise import blend, equalize, equalize_8bit, interference, noise_layer, perlin
 from .pipeline import Pipeline, default_pipeline
 from .plan import Plan
@@ -12,17 +13,23 @@ from .steps import (
     Brightness,
     Contrast,
     Displace,
+    DropEdge,
     Flip,
     GaussianNoise,
+    Grain,
     Highlight,
     ImpulseNoise,
     InterferenceLayer,
+    Invert,
     KeepDetectable,
     MinEdge,
     Overlay,
     PerlinLayer,
+    RandomCrop,
     Rotate90,
     Splines,
+    Vignette,
+    WellWall,
 )
 
 __version__ = "0.3.0"
@@ -36,12 +43,15 @@ __all__ = [
     "DataError",
     "Displace",
     "DrawingCollate",
+    "DropEdge",
     "Flip",
     "GaussianNoise",
+    "Grain",
     "Highlight",
     "ImpulseNoise",
     "InputError",
     "InterferenceLayer",
+    "Invert",
     "KeepDetectable",
     "MinEdge",
     "OutputError",
@@ -51,15 +61,19 @@ __all__ = [
     "PerlinLayer",
     "Pipeline",
     "Plan",
+    "RandomCrop",
     "Rotate90",
     "Splines",
     "Step",
+    "Vignette",
+    "WellWall",
     "blend",
     "collate",
     "default_pipeline",
     "equalize",
     "equalize_8bit",
     "interference",
+    "microscope_pipeline",
     "noise_layer",
     "perlin",
 ]

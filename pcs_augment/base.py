@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import boxes as bx
+from . import placing
 from . import targets as tg
 from .checks import Shape, as_float, check_chance, check_epoch, check_images, check_index, check_shape, check_values, in_range
 from .errors import InputError
@@ -57,7 +58,7 @@ class Augmentation(nn.Module):
         shape: (B, C, H, W). targets on a GPU are copied to the host, so draw from host targets before moving them.
         index: (B,) integers in [0, 2^63), default 0 .. B-1. Raises InputError.
         """
-        size = check_shape(shape)
+        given = size = check_shape(shape)
         rows = check_index(index, size[0])
         number = check_epoch(epoch)
         steps = self.sequence()
@@ -80,8 +81,9 @@ class Augmentation(nn.Module):
             if instances is not None:
                 instances = step._remaining(instances, tables)
                 pending = _then(pending, step._symmetry(tables, size))
+            size = step._size(size)
         names = tuple(s.settings for s in steps)
-        return Plan(size, self.seed, number, rows, counts, names, tuple(drawn))
+        return Plan(given, self.seed, number, rows, counts, names, tuple(drawn))
 
     def apply(
         self,
@@ -105,33 +107,39 @@ class Augmentation(nn.Module):
         pixels = check_images(images)
         if pixels.device.type == "cpu":
             check_values(bool(in_range(pixels)), pixels)
-        out, keep, matrix = self._run(pixels, targets, plan)
-        if targets is None:
+        out, keep, placed, matrix = self._run(pixels, targets, plan)
+        if placed is None:
             return out, None
-        new = tg.follow(targets, matrix)
+        new = tg.follow(placed, matrix)
         for target, mine in zip(new, keep.split(plan.objects.tolist())):
             target["keep"] = mine
         return out, new
 
     def _run(
         self, images: Tensor, targets: Sequence[Target] | None, plan: Plan
-    ) -> tuple[Tensor, Tensor, NDArray[np.float64] | None]:
-        """New images, which of all their objects to keep, and the (B, 2, 3) symmetries that the objects are to follow."""
+    ) -> tuple[Tensor, Tensor, Sequence[Target] | None, NDArray[np.float64] | None]:
+        """New images, which of all their objects to keep, the targets up to the last step that outlined objects anew, and the
+        (B, 2, 3) symmetries that they are to follow since then."""
         self._check_plan(images, targets, plan)
         with torch.no_grad():
             pixels = as_float(images)
             keep = torch.ones(int(plan.objects.clip(0).sum()), dtype=torch.bool, device=images.device)
             first = np.cumsum(plan.objects.clip(0)) - plan.objects.clip(0)
             matrix: NDArray[np.float64] | None = None
+            placed, size = targets, plan.shape
             for step, tables in zip(self.sequence(), plan.steps):
                 pixels = step._change(pixels, tables)
-                if targets is not None:
-                    matrix = _then(matrix, step._symmetry(tables, plan.shape))
+                if placed is not None:
+                    if "placed" in tables and len(tables["placed"]["sample"]):
+                        moved = placed if matrix is None else tg.follow(placed, matrix)
+                        placed, matrix = placing.placed(moved, tables["placed"], tables["outlines"]), None
+                    matrix = _then(matrix, step._symmetry(tables, size))
                     step._filter(pixels, tables, keep, first)
+                size = step._size(size)
             for mine, target in zip(keep.split(plan.objects.clip(0).tolist()), targets or ()):
                 if target.get("keep") is not None:  # of a step applied before
                     mine &= target["keep"].to(mine.device, non_blocking=True)
-            return pixels.to(images.dtype) if images.is_floating_point() else pixels, keep, matrix
+            return pixels.to(images.dtype) if images.is_floating_point() else pixels, keep, placed, matrix
 
     def forward(
         self,
@@ -152,16 +160,16 @@ class Augmentation(nn.Module):
         if images.device.type == "cpu":
             check_values(bool(valid), images)
         plan = self.draw(images.shape, given, index, epoch)
-        out, keep, matrix = self._run(images, given, plan)
+        out, keep, placed, matrix = self._run(images, given, plan)
         new: Targets | None = None
-        if given is not None and self.filters():
+        if placed is not None and self.filters():
             flags = torch.cat([valid.reshape(1), keep]).cpu().numpy()
             check_values(bool(flags[0]), images)
-            new = tg.follow(without_flags(given), matrix, flags[1:])
+            new = tg.follow(without_flags(placed), matrix, flags[1:])
         else:
             check_values(bool(valid), images)
-            if given is not None:
-                new = tg.follow(given, matrix)
+            if placed is not None:
+                new = tg.follow(placed, matrix)
         return out if isinstance(targets, _Omitted) else (out, new)
 
     def filters(self) -> bool:
@@ -241,6 +249,10 @@ class Step(Augmentation):
     def _symmetry(self, tables: Tables, shape: Shape) -> NDArray[np.float64] | None:
         """(B, 2, 3) for a step that moves pixels about, else None."""
         return None
+
+    def _size(self, shape: Shape) -> Shape:
+        """The shape that comes out."""
+        return shape
 
     def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         """Clear flags in ``keep`` (all objects of the batch); an image's objects start at ``first[sample]``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from .checks import check_epoch, check_images, check_index, check_values, in_ran
 from .data import collate
 from .errors import InputError
 from .plan import Plan
-from .targets import Targets
+from .targets import Target, Targets
 
 
 class DrawingCollate:
@@ -51,7 +51,7 @@ class _Started(NamedTuple):
     """A batch on its way."""
 
     images: Tensor
-    targets: Targets | None  # as they were given
+    targets: Sequence[Target] | None  # up to the last step that outlined objects anew
     matrix: NDArray[np.float64] | None  # what they are to follow
     flags: Tensor  # whether the values were in range, then which objects to keep; on the host once ``done``
     done: Any  # CUDA event, None on a CPU
@@ -124,20 +124,20 @@ class AugmentedLoader:
             given = images.to(self.device)
             valid = in_range(given)
             check_values(bool(valid), given)
-            out, keep, matrix = self.pipeline._run(given, targets, plan)
-            return _Started(out, targets, matrix, torch.cat([valid.reshape(1), keep]).cpu(), None, (given,))
+            out, keep, placed, matrix = self.pipeline._run(given, targets, plan)
+            return _Started(out, placed, matrix, torch.cat([valid.reshape(1), keep]).cpu(), None, (given,))
         if images.is_cuda:  # what made the batch may still be running on the caller's stream
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
             images.record_stream(self._stream)
         with torch.cuda.stream(self._stream):
             source = images if images.is_cuda or images.is_pinned() else images.pin_memory()
             given = source.to(self.device, non_blocking=True)
-            out, keep, matrix = self.pipeline._run(given, targets, plan)
+            out, keep, placed, matrix = self.pipeline._run(given, targets, plan)
             flags = torch.cat([in_range(given).reshape(1), keep])
             flags = torch.empty(flags.shape, dtype=torch.bool, pin_memory=True).copy_(flags, non_blocking=True)
             done = torch.cuda.Event()
             done.record(self._stream)
-        return _Started(out, targets, matrix, flags, done, (source, given))
+        return _Started(out, placed, matrix, flags, done, (source, given))
 
     def _check_plan(self, plan: Plan, index: Any, epoch: int) -> None:
         if not isinstance(plan, Plan):
