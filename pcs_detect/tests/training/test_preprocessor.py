@@ -139,3 +139,32 @@ def test_wrong_settings_are_named(arguments, message):
 def test_wrong_values_of_a_step_are_named():
     with pytest.raises(pa.InputError, match=r"1\.5"):
         CrystalPreprocessor(augment=[dict(type="Blur", p=1.5)])
+
+
+def test_a_crop_changes_size_and_targets():
+    samples = [sample(i, 64, 96, objects=9) for i in range(6)]
+    augment = [dict(type="RandomCrop", size=48, scale=(1.0, 2.0)), dict(type="MinEdge", min_edge=3.0)]
+    out = CrystalPreprocessor(augment=augment)(batch(*samples), training=True)
+    assert out["inputs"].shape == (6, 1, 64, 64)
+    kept = [len(d.gt_instances) for d in out["data_samples"]]
+    assert 0 < sum(kept) < 54
+    for data in out["data_samples"]:
+        instances = data.gt_instances
+        assert data.img_shape == (48, 48)
+        assert len(instances.bboxes) == len(instances.labels) == len(instances.polygons)
+        assert all((p > -1e-3).all() and (p < 48 + 1e-3).all() for p in instances.polygons)
+    assert samples[0][1].img_shape == (64, 96)  # what came in is left alone
+
+
+def test_a_whole_pipeline_may_stand_for_its_steps():
+    augment = [dict(type="microscope_pipeline", size=32, min_edge=2.0)]
+    image, data = sample(3, 64, 64, objects=5)
+    out = CrystalPreprocessor(augment=augment, mean=0.0, std=255.0, seed=4)(batch((image, data)), training=True)
+    steps = [pa.MinEdge(0.0), *pa.microscope_pipeline(size=32, min_edge=2.0).steps, pa.KeepDetectable(0)]
+    targets = [{"boxes": data.gt_instances.bboxes.tensor, "labels": data.gt_instances.labels}]
+    targets[0]["polygons"] = data.gt_instances.polygons
+    expected, moved = pa.Pipeline(steps, seed=4)(image[None], targets, index=[3], epoch=0)
+    torch.testing.assert_close(out["inputs"], expected)
+    assert torch.equal(out["data_samples"][0].gt_instances.bboxes.tensor, moved[0]["boxes"])
+    with pytest.raises(InputError, match=r"microscope_pipeline.*colour"):
+        CrystalPreprocessor(augment=[dict(type="microscope_pipeline", colour=1)])

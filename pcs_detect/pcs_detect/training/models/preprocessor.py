@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ from mmrotate.registry import MODELS
 from mmrotate.structures.bbox import RotatedBoxes
 
 from ...errors import InputError
+
+PIPELINES = ["default_pipeline", "microscope_pipeline"]
 
 
 @MODELS.register_module()
@@ -86,23 +88,35 @@ class CrystalPreprocessor(BaseDataPreprocessor):
                 out[k] = image
                 kept[k] = samples[k].clone()
                 kept[k].gt_instances = _instances(target)
+                kept[k].set_metainfo({"img_shape": tuple(image.shape[-2:])})  # a crop changes it
         return out, kept
 
 
 def build_pipeline(steps: Sequence[Mapping[str, Any]], seed: int, min_edge: float = 0.0, threshold: int = 0) -> pa.Pipeline:
-    """The pipeline that a config spells out. Raises InputError naming a step or an argument that does not exist."""
+    """The pipeline that a config spells out; an entry may also be a whole pipeline of pcs_augment, whose steps take its place.
+
+    Raises InputError naming a step or an argument that does not exist.
+    """
     chosen: list[Step] = [pa.MinEdge(min_edge)]
     for step in steps:
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in step.items() if k != "type"}
+        if step.get("type") in PIPELINES:
+            chosen += _built(getattr(pa, str(step["type"])), step, arguments).steps
+            continue
         kind = getattr(pa, str(step.get("type")), None)
         if not (isinstance(kind, type) and issubclass(kind, Step)):
             allowed = sorted(n for n in pa.__all__ if isinstance(getattr(pa, n), type) and issubclass(getattr(pa, n), Step))
+            allowed += PIPELINES
             raise InputError(f"augment: there is no step {step.get('type')!r}; steps are {', '.join(allowed)}")
-        try:
-            chosen.append(kind(**arguments))
-        except TypeError as e:
-            raise InputError(f"augment: {step.get('type')}: {e}") from e
+        chosen.append(_built(kind, step, arguments))
     return pa.Pipeline([*chosen, pa.KeepDetectable(threshold)], seed=seed)
+
+
+def _built(kind: Callable[..., Any], step: Mapping[str, Any], arguments: dict[str, Any]) -> Any:
+    try:
+        return kind(**arguments)
+    except TypeError as e:
+        raise InputError(f"augment: {step.get('type')}: {e}") from e
 
 
 def _target(sample: Any) -> dict[str, Any]:
