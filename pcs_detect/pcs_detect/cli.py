@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from . import __version__
-from .commands import convert, export, predict, report, sizes, training
+from .commands import convert, export, predict, report, score, sizes, training
 from .errors import PcsDetectError
 from .processes import first_process
 
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pcs-detect {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (training, predict, sizes, report, convert, export):
+    for command in (training, predict, sizes, report, convert, score, export):
         command.add(commands)
     return parser
 

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -225,12 +226,72 @@ BAD = {
 
 
 @pytest.mark.parametrize(("shapes", "more", "words"), BAD.values(), ids=list(BAD))
-def test_bad_files_are_named_and_nothing_is_written(tmp_path, shapes, more, words):
+def test_what_cannot_be_used_is_left_out_and_named_and_stops_nothing(tmp_path, shapes, more, words):
     write(tmp_path / "labels" / "one.json", shapes, **more)
-    with pytest.raises(DataError, match=words) as caught:
+    write(tmp_path / "labels" / "two.json", [shape()])
+    done = convert(tmp_path / "labels", tmp_path / "out.json")
+    assert len(done.left) == 1
+    assert re.search(words, done.left[0])
+    assert "one.json" in done.left[0]
+    whole = shapes is None or more
+    assert done.images == (1 if whole else 2)
+    assert done.crystals == 1 + (0 if whole else sum(s == shape() for s in shapes))
+
+
+def test_files_of_which_none_can_be_used_are_an_error_and_nothing_is_written(tmp_path):
+    write(tmp_path / "labels" / "one.json", None)
+    with pytest.raises(DataError, match=r"none of its 1 files can be used; .*one\.json"):
         convert(tmp_path / "labels", tmp_path / "out.json")
-    assert "one.json" in str(caught.value)
-    assert not (tmp_path / "out.json").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["labels"]
+
+
+TURNED = [[20, 4.0], [34.142, 18.142], [27.071, 25.213], [12.929, 11.071]]  # 20 by 10 px, at 45 degrees
+
+
+@pytest.mark.parametrize("kind", ["oriented_rectangle", "rotation", "quadrilateral"])
+def test_turned_rectangles_of_todays_tools_are_the_oriented_box(tmp_path, kind):
+    write(tmp_path / "labels" / "one.json", [shape(TURNED, kind=kind, direction=0.785)])
+    (only,) = converted(tmp_path, "pcs")["annotations"]
+    assert only["bbox"] == pytest.approx([23.5355, 14.6065, 20, 10, -45], abs=2e-3)
+
+
+def test_a_rectangle_may_name_all_its_corners(tmp_path):
+    write(tmp_path / "labels" / "one.json", [shape(SQUARE, kind="rectangle")])
+    assert converted(tmp_path)["annotations"][0]["bbox"] == [10, 5, 20, 20]
+
+
+def test_hidden_and_foreign_files_and_other_encodings(tmp_path):
+    file = write(tmp_path / "labels" / "one.json", [shape(label="Kristall")])
+    (tmp_path / "labels" / "._one.json").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "labels" / "other.json").write_text('{"a": 1}')
+    text = file.read_text().replace("Kristall", "Kristallgröße")
+    (tmp_path / "labels" / "two.json").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "labels" / "three.json").write_bytes(text.encode("cp1252"))
+    done = convert(tmp_path / "labels", tmp_path / "out.json")
+    assert done.images == 3
+    assert {c["name"] for c in json.loads(done.path.read_text())["categories"]} == {"Kristall", "Kristallgröße"}
+    assert [left.partition(": ")[0].rpartition("/")[2] for left in done.left] == ["other.json"]
+
+
+def test_originals_are_never_replaced(tmp_path):
+    """The folder of NAME.json's name holds the photographs themselves, and the labels embed other pictures."""
+    write(tmp_path / "labels" / "i.json", [shape()], imagePath="../train/i.png")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "i.png").write_bytes(png((50, 50)))
+    (tmp_path / "other.json").write_text('{"mine": 1}')
+    for name, words in (("train.json", r"train/i\.png is there"), ("other.json", "did not write it")):
+        with pytest.raises(InputError, match=words):
+            convert(tmp_path / "labels", tmp_path / name)
+    assert (tmp_path / "train" / "i.png").read_bytes() == png((50, 50))
+    assert (tmp_path / "other.json").read_text() == '{"mine": 1}'
+    assert not (tmp_path / "train.json").exists()
+    first = convert(tmp_path / "labels", tmp_path / "own.json").path.read_bytes()
+    assert convert(tmp_path / "labels", tmp_path / "own.json").path.read_bytes() == first
+
+
+def test_places_that_do_not_count_are_no_crystals(tmp_path):
+    write(tmp_path / "labels" / "one.json", [shape(), shape(label="ignore"), shape(label="region")])
+    assert len(converted(tmp_path)["annotations"]) == 1
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\udcff"])

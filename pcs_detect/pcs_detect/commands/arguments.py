@@ -8,8 +8,14 @@ import contextlib
 import math
 import os
 import signal
+import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
+
+from ..errors import DataError
+
+MOST = 50  # lines about what was left out
 
 
 def positive(text: str) -> int:
@@ -66,6 +72,15 @@ def option(text: str) -> tuple[str, Any]:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return key, {"true": True, "false": False, "none": None}.get(value.lower(), value)
+
+
+def complain(left: Sequence[str]) -> None:
+    """Name on stderr what was left out, and raise DataError where there is something."""
+    for reason in left[:MOST]:
+        print(f"left out: {reason}", file=sys.stderr)
+    if left:
+        more = f" (the first {MOST} are named)" if len(left) > MOST else ""
+        raise DataError(f"{len(left)} of what was given could not be used{more}; the rest is done")
 
 
 def prepare(device: str | None) -> None:

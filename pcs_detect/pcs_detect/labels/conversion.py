@@ -16,18 +16,20 @@ from tqdm import tqdm
 from ..boxes import convex_hull, outline_box, published
 from ..errors import DataError, InputError
 from ..files import made_folder, written
-from .labelme import Crystal, read_labelme
+from .labelme import Crystal, labelme_files, read_labelme
 
 Format = Literal["coco", "pcs"]
 DECIMALS = 3
+OWN_INFO = {"program": "pcs-detect convert"}
 
 
 class Converted(NamedTuple):
-    """What was written."""
+    """What was written; left: files and shapes that cannot be used, and why."""
 
     path: Path
     images: int
     crystals: int
+    left: list[str]
 
 
 def convert(
@@ -36,14 +38,15 @@ def convert(
     """Write the Labelme files of a folder, and of those in it, as one JSON with its images in a folder of its name beside it.
 
     out: NAME.json, outside ``folder``. format "coco": a category for each label, polygons, one for each piece of a crystal,
-    holes connected to their outlines by a cut (and so seen by every reader of polygons), upright boxes. "pcs" (SPEC section 1):
-    one category, oriented boxes, and one outline for each crystal: of several pieces the convex hull, holes filled.
-    CrystalDataset reads both; it, too, takes the convex hull around several pieces. labels: which count, in the order of the
-    categories; None: all, by name. hole: label of holes, see ``read_labelme``. Images are named like their Labelme files, with
-    the folders that these lie in, and keep their bytes where possible.
+    holes connected to their outlines by a cut (and so seen by every reader of polygons), upright boxes. "pcs": one category,
+    oriented boxes (degrees, counter-clockwise), and one outline for each crystal: of several pieces the convex hull, holes
+    filled. CrystalDataset reads both; it, too, takes the convex hull around several pieces. labels: which count, in the order
+    of the categories; None: all, by name, but for "ignore" and "region". hole: label of holes, see ``read_labelme``. Images are
+    named like their Labelme files, with the folders that these lie in, and keep their bytes where possible.
 
-    Raises DataError for whatever is wrong with a file, InputError for wrong arguments.
-    """
+    A file or shape that cannot be used is left out. What is there already is never replaced unless this function wrote it: an
+    image only by the same one, NAME.json only where it says so itself. Raises DataError where nothing can be used, InputError
+    for wrong arguments and for a place where something else would be replaced; then nothing is written."""
     source, path = Path(folder), Path(out)
     if format not in get_args(Format):
         raise InputError(f"format {format!r}: allowed are {', '.join(get_args(Format))}")
@@ -55,19 +58,31 @@ def convert(
         raise InputError(
             f"out {str(path)!r}: name a .json outside {source}, whose images go to a folder of that name beside it"
         )
-    files = sorted(source.rglob("*.json"))
+    if path.exists() and not _is_own(path):
+        raise InputError(f"{path} is there, and pcs-detect convert did not write it; name another file (--out)")
+    files = labelme_files(source)
     if not files:
         raise DataError(f"{source}: no Labelme files (*.json) in it")
     entries: list[dict[str, Any]] = []
     crystals: list[tuple[int, Crystal]] = []
-    for image_id, file in enumerate(tqdm(files, desc="converting", unit=" images", disable=None), 1):
-        found = read_labelme(file, labels, hole)
+    copies: list[tuple[Path, Path]] = []
+    left: list[str] = []
+    for file in tqdm(files, desc="reading", unit=" images", disable=None):
+        try:
+            found = read_labelme(file, labels, hole)
+        except DataError as e:
+            left.append(str(e))
+            continue
         name = file.relative_to(source).with_suffix(found.ending)
-        target = made_folder((path.with_suffix("") / name).parent) / name.name
-        with written(target) as temporary:
-            temporary.write_bytes(found.picture)
+        target = path.with_suffix("") / name
+        _check_target(target, found.picture, path)
+        copies.append((file, target))
+        image_id = len(entries) + 1
         entries.append({"id": image_id, "file_name": name.as_posix(), "height": found.size[0], "width": found.size[1]})
         crystals += [(image_id, crystal) for crystal in found.crystals]
+        left += found.left
+    if not entries:
+        raise DataError(f"{source}: none of its {len(files)} files can be used; {left[0]}")
     present = sorted({c.label for _, c in crystals})
     if labels is not None and (absent := [label for label in labels if label not in present]):
         raise InputError(
@@ -79,9 +94,34 @@ def convert(
         for number, (image_id, crystal) in enumerate(crystals, 1)
     ]
     categories = [{"id": k, "name": name, "supercategory": "Crystal"} for k, name in enumerate(names, 1)]
+    for file, target in tqdm(copies, desc="writing", unit=" images", disable=None):
+        picture = read_labelme(file, labels, hole).picture  # read again: all of them together may not fit into the memory
+        _check_target(target, picture, path)
+        made_folder(target.parent)
+        if not target.exists():
+            with written(target) as temporary:
+                temporary.write_bytes(picture)
+    document = {"info": OWN_INFO, "images": entries, "annotations": annotations, "categories": categories}
     with written(path) as temporary:
-        temporary.write_text(json.dumps({"images": entries, "annotations": annotations, "categories": categories}) + "\n")
-    return Converted(path, len(entries), len(annotations))
+        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    return Converted(path, len(entries), len(annotations), left)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether ``convert`` wrote this file, which its first key says."""
+    try:
+        with path.open("rb") as file:
+            return file.read(200).startswith(json.dumps({"info": OWN_INFO})[:-1].encode())
+    except OSError:
+        return False
+
+
+def _check_target(target: Path, picture: bytes, path: Path) -> None:
+    if target.exists() and (not target.is_file() or target.read_bytes() != picture):
+        raise InputError(
+            f"{target} is there and would be replaced by another picture; name another file than {path} (--out), or move that "
+            "folder away"
+        )
 
 
 def _images(path: Path) -> Path:

@@ -17,11 +17,14 @@ import shapely
 from PIL import Image, ImageOps
 from shapely import Polygon
 
+from ..crystals.labelme import OWN
 from ..errors import DataError
 from ..photographs.frames import MAX_PIXELS
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp"}
 LEAST_AREA = 1e-3  # px^2; smaller pieces are crumbs of the geometry
+IGNORE, REGION = "ignore", "region"
+PLACES = (IGNORE, REGION)  # labels of what is no crystal: places that do not count, the part of the photograph that is labelled
 QUARTER = 16  # corners of a quarter of a circle
 
 
@@ -33,71 +36,127 @@ class Crystal(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """What one Labelme file holds; picture: the image file's bytes, to be named with ``ending``; size: (H, W) px."""
+    """What one Labelme file holds; picture: the image file's bytes, to be named with ``ending``; origin: the image file, None
+    where it was inside; size: (H, W) px; left: shapes that cannot be used, and why."""
 
     path: Path
     picture: bytes
     ending: str
+    origin: Path | None
     size: tuple[int, int]
     crystals: list[Crystal]
+    left: list[str]
+
+
+def labelme_files(folder: Path) -> list[Path]:
+    """The JSON files of a folder and of those in it, without hidden ones."""
+    return sorted(p for p in folder.rglob("*.json") if not any(n.startswith(".") for n in p.relative_to(folder).parts))
 
 
 def read_labelme(path: str | Path, labels: Sequence[str] | None = None, hole: str = "hole") -> Labelled:
-    """Read a Labelme file (version 3 to 5) and its image, embedded or beside it.
+    """Read a Labelme file (version 3 and later, of X-AnyLabeling too) and its image, embedded or beside it.
 
-    labels: shapes that count, by their labels; None: all. Polygons, rectangles, circles (as polygons of 64 corners) and masks
-    are read. Shapes of one label with the same group_id are one crystal in several pieces. Labelme has no holes in polygons: a
-    shape labelled ``hole`` is cut out of the crystal that it covers most of, or of those with its group_id; a mask may have
-    holes itself. Outlines that cross themselves enclose what lies inside an odd number of times; what lies outside the image is
-    cut off. An image that its file says is to be turned is turned, as Labelme shows it.
+    labels: shapes that count, by their labels; None: all but PLACES. Polygons, rectangles, oriented and turned ones, circles
+    (as polygons of 64 corners) and masks are read; what encloses nothing is left out. Shapes of one label with the same
+    group_id are one crystal in several pieces. Labelme has no holes in polygons: a shape labelled ``hole`` is cut out of the
+    crystal that it covers most of, or of those with its group_id; a mask may have holes itself. Outlines that cross themselves
+    enclose what lies inside an odd number of times; what lies outside the image is cut off. An image that its file says is to
+    be turned is turned, as Labelme shows it.
 
-    Raises DataError naming the file, and the shape where one is at fault.
+    Raises DataError, naming the file, where it or its image cannot be used at all.
     """
     path = Path(path)
     document = _document(path)
-    picture, ending, size = _picture(document, path)
+    picture, ending, size, origin = _picture(document, path)
     for key, wanted in (("imageHeight", size[0]), ("imageWidth", size[1])):
         if document.get(key) not in (None, wanted):
             raise DataError(f"{path}: {key} is {document[key]}, the image has {wanted} px; they do not belong together")
+    crystals, left = _crystals(document, path, size, labels, hole)
+    return Labelled(path, picture, ending, origin, size, crystals, left)
+
+
+def read_shapes(path: Path) -> tuple[str, list[Crystal], list[str]]:
+    """(name of the photograph, what is labelled, PLACES too, what cannot be used and why) of a Labelme file, without its image
+    and not cut at its border."""
+    document = _document(path)
+    own = document.get(OWN)
+    name = own.get("image") if isinstance(own, dict) else None
+    if not name:
+        name = str(document.get("imagePath") or path.stem).replace("\\", "/").rpartition("/")[2]
+    return str(name), *_crystals(document, path, None, None, "hole", PLACES)
+
+
+def _crystals(
+    document: dict[str, Any],
+    path: Path,
+    size: tuple[int, int] | None,
+    labels: Sequence[str] | None,
+    hole: str,
+    places: Sequence[str] = (),
+) -> tuple[list[Crystal], list[str]]:
+    """(crystals, shapes left out and why); places: labels of PLACES that count as well."""
     groups: dict[tuple[str, Any], list[Polygon]] = {}
     holes: list[tuple[str, Any, Polygon]] = []
+    left: list[str] = []
     for number, shape in enumerate(document["shapes"], 1):
         label = shape.get("label") if isinstance(shape, dict) else None
         where = f"{path}: shape {number} ({label!r})"
         if not isinstance(label, str) or not label:
-            raise DataError(f"{where} has no label; correct it in Labelme")
-        if labels is not None and label not in labels and label != hole:
+            left.append(f"{where} has no label; correct it in Labelme")
             continue
-        region, group = _region(shape, where, size), shape.get("group_id")
-        if not isinstance(group, int | str | None):
-            raise DataError(f"{where}: group_id is {group!r}; Labelme has whole numbers there, or null")
+        if label != hole and (label not in labels if labels is not None else label in PLACES and label not in places):
+            continue
+        try:
+            region, group = _region(shape, where, size), shape.get("group_id")
+            if not isinstance(group, int | str | None):
+                raise DataError(f"{where}: group_id is {group!r}; Labelme has whole numbers there, or null")
+        except DataError as e:
+            left.append(str(e))
+            continue
         if label == hole and (labels is None or hole not in labels):
             holes.append((where, group, region))
         else:
             groups.setdefault((label, ("alone", number) if group is None else group), []).append(region)
     regions = {key: shapely.union_all(parts) for key, parts in groups.items()}
     for where, group, region in holes:
-        for whole in _pierced(regions, group, region, where):
-            regions[whole] = regions[whole].difference(region)
-            if not _pieces(regions[whole]):
-                raise DataError(f"{where} leaves nothing of the crystal that it is cut out of; correct it in Labelme")
-    return Labelled(path, picture, ending, size, [Crystal(label, _pieces(r)) for (label, _), r in regions.items()])
+        pierced = _pierced(regions, group, region)
+        if not pierced:
+            left.append(f"{where} is a hole in no crystal; correct or remove it in Labelme, or name another label for holes")
+        for whole in pierced:
+            rest = regions[whole].difference(region)
+            if _pieces(rest):
+                regions[whole] = rest
+            else:
+                left.append(f"{where} leaves nothing of the crystal that it is cut out of; correct it in Labelme")
+    return [Crystal(label, _pieces(r)) for (label, _), r in regions.items()], left
 
 
 def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise DataError(f"{path}: cannot be read ({e.strerror or e})") from e
-    except (ValueError, RecursionError) as e:
-        raise DataError(f"{path}: not valid JSON ({e}); is it complete?") from e
+    document = read_json(path)
     if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
-        raise DataError(f"{path}: no file of Labelme, which holds a list of 'shapes'; leave only such files in the folder")
+        raise DataError(f"{path}: no file of Labelme, which holds a list of 'shapes'")
     return document
 
 
-def _picture(document: dict[str, Any], path: Path) -> tuple[bytes, str, tuple[int, int]]:
-    """The image file's bytes, ending and (H, W)."""
+def read_json(path: Path) -> Any:
+    """A JSON file in UTF-8, with or without a byte order mark, or in the code page of Western Windows. Raises DataError."""
+    try:
+        content = path.read_bytes()
+    except OSError as e:
+        raise DataError(f"{path}: cannot be read ({e.strerror or e})") from e
+    try:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("cp1252")
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise DataError(f"{path}: not valid JSON ({e}); is it complete?") from e
+
+
+def _picture(document: dict[str, Any], path: Path) -> tuple[bytes, str, tuple[int, int], Path | None]:
+    """The image file's bytes, ending, (H, W), and its place."""
+    origin = None
     embedded, name = document.get("imageData"), document.get("imagePath")
     where = f"{path}: imageData"
     if embedded is not None:
@@ -112,7 +171,7 @@ def _picture(document: dict[str, Any], path: Path) -> tuple[bytes, str, tuple[in
         found = [p for p in (path.parent / relative, path.parent / relative.name) if p.is_file()]
         if not found:
             raise DataError(f"{path}: there is no image {name!r} beside it; put it there, or save the file with its image data")
-        where = str(found[0])
+        origin, where = found[0], str(found[0])
         content = found[0].read_bytes()
     try:
         with warnings.catch_warnings():
@@ -123,17 +182,17 @@ def _picture(document: dict[str, Any], path: Path) -> tuple[bytes, str, tuple[in
                 image.load()
                 turned = image.getexif().get(0x0112, 1) not in (0, 1)
                 if image.format in ENDINGS and not turned:
-                    return content, ENDINGS[image.format], (image.height, image.width)
+                    return content, ENDINGS[image.format], (image.height, image.width), origin
                 upright = ImageOps.exif_transpose(image)
                 buffer = io.BytesIO()
                 upright.save(buffer, "PNG")
-                return buffer.getvalue(), ".png", (upright.height, upright.width)
+                return buffer.getvalue(), ".png", (upright.height, upright.width), origin
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
         raise DataError(f"{where}: not a readable image ({e})") from e
 
 
-def _region(shape: dict[str, Any], where: str, size: tuple[int, int]) -> Polygon:
-    """What a shape encloses inside the image."""
+def _region(shape: dict[str, Any], where: str, size: tuple[int, int] | None) -> Polygon:
+    """What a shape encloses inside the image of a size, or at all."""
     kind = shape.get("shape_type") or "polygon"
     if kind not in READERS:
         raise DataError(f"{where} is a {kind}, which encloses nothing; name other labels, or draw {', '.join(READERS)}")
@@ -143,15 +202,16 @@ def _region(shape: dict[str, Any], where: str, size: tuple[int, int]) -> Polygon
         points = np.array(np.nan)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise DataError(f"{where}: 'points' must be a list of finite [x, y], got {str(shape.get('points'))[:80]}")
-    needed = 3 if kind == "polygon" else 2
-    if len(points) < needed or (needed == 2 and len(points) != 2):
-        least = "at least 3" if needed == 3 else "2"
-        raise DataError(f"{where}: a {kind} has {least} points, got {len(points)}")
-    region = shapely.intersection(READERS[kind](points, shape, where), shapely.box(0, 0, size[1], size[0]))
+    least, most = POINTS.get(kind, (2, 2))
+    if not least <= len(points) <= most:
+        wanted = f"at least {least}" if most > least else str(least)
+        raise DataError(f"{where}: a {kind} has {wanted} points, got {len(points)}")
+    region = READERS[kind](points, shape, where)
+    if size is not None:
+        region = shapely.intersection(region, shapely.box(0, 0, size[1], size[0]))
     if not _pieces(region):
-        raise DataError(
-            f"{where} encloses no area inside the image of {size[1]} x {size[0]} px; correct or remove it in Labelme"
-        )
+        inside = "" if size is None else f" inside the image of {size[1]} x {size[0]} px"
+        raise DataError(f"{where} encloses no area{inside}; correct or remove it in Labelme")
     return region
 
 
@@ -187,6 +247,14 @@ READERS: dict[str, Callable[[np.ndarray, dict[str, Any], str], Polygon]] = {
     "rectangle": _rectangle,
     "circle": _circle,
     "mask": _mask,
+    "oriented_rectangle": _polygon,  # Labelme's, by its four corners
+    "rotation": _polygon,  # X-AnyLabeling's
+    "quadrilateral": _polygon,
+}
+POINTS = {  # how many a shape has, at least and at most
+    "polygon": (3, 10**9),
+    "rectangle": (2, 4),  # X-AnyLabeling names all four corners
+    **dict.fromkeys(("oriented_rectangle", "rotation", "quadrilateral"), (4, 4)),
 }
 
 
@@ -194,12 +262,10 @@ def _pieces(region: Any) -> list[Polygon]:
     return [p for p in shapely.get_parts(region) if p.geom_type == "Polygon" and p.area >= LEAST_AREA]
 
 
-def _pierced(regions: dict[tuple[str, Any], Any], group: Any, hole: Polygon, where: str) -> list[tuple[str, Any]]:
+def _pierced(regions: dict[tuple[str, Any], Any], group: Any, hole: Polygon) -> list[tuple[str, Any]]:
     """Which crystals a hole is cut out of."""
     if group is not None and (named := [key for key in regions if key[1] == group]):
         return named
     shared = {key: region.intersection(hole).area for key, region in regions.items()}
     best = max(shared, key=lambda key: (shared[key], -regions[key].area), default=None)
-    if best is None or shared[best] < LEAST_AREA:
-        raise DataError(f"{where} is a hole in no crystal; correct or remove it in Labelme, or name another label for holes")
-    return [best]
+    return [] if best is None or shared[best] < LEAST_AREA else [best]
