@@ -139,7 +139,7 @@ def bench(session: nox.Session) -> None:
 def bench_gpu(session: nox.Session) -> None:
     """Speed on a CUDA device, beside other libraries and in a training loop: out/bench_gpu/tables.md and pictures."""
     bench_on(session, "cuda", "out/bench_gpu")
-    session.run("pcs-augment", "bench", "--device", "cuda", "--out", "out/bench_gpu/command.png")
+    session.run("python", "-m", "pcs_augment.cli", "bench", "--device", "cuda", "--out", "out/bench_gpu/command.png")
     session.run("python", "benchmarks/traffic.py", "--measure")
     session.run(
         "python", "benchmarks/training_loop.py", "--device", "cuda", "--profile", "--out", "out/bench_gpu/training_loop"

@@ -18,13 +18,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import cv2
-import numba
 import pytest
 import torch
 from torch import Tensor
 
 from pcs_augment.bench import labelled_batch, machine
+
+try:
+    import cv2
+except ImportError:
+    cv2 = None
+try:
+    import numba
+except ImportError:
+    numba = None
 
 ROUND = 0.05  # s
 AWAY = 2**28  # bytes of inputs that take turns: more than any cache holds
@@ -78,17 +85,20 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @pytest.fixture(scope="session", autouse=True)
 def same_threads() -> None:
-    cv2.setNumThreads(torch.get_num_threads())
+    if cv2 is not None:
+        cv2.setNumThreads(torch.get_num_threads())
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """torch (whose count the kernels of pcs_augment follow), OpenCV and numba (where opensimplex needs it) on one thread."""
-    before = torch.get_num_threads(), numba.get_num_threads()
+    before = torch.get_num_threads(), 1 if numba is None else numba.get_num_threads()
     for many in ((1, 1), before):
-        numba.set_num_threads(many[1])
+        if numba is not None:
+            numba.set_num_threads(many[1])
         torch.set_num_threads(many[0])
-        cv2.setNumThreads(many[0])
+        if cv2 is not None:
+            cv2.setNumThreads(many[0])
         if many is not before:
             yield
 

@@ -186,6 +186,26 @@ def _():
     return lambda images: torch.stack([step(image) for image in images])
 
 
+# --- triton-augment (CUDA alone) ------------------------------------------------------------------------------------
+
+
+@bright.entry("triton-augment", FLOATS)
+def _():
+    adjust = imported("triton_augment").functional.adjust_brightness
+    return lambda x: adjust(x, FACTOR)
+
+
+@contrasts.entry("triton-augment", FLOATS)
+def _():
+    adjust = imported("triton_augment").functional.adjust_contrast
+    return lambda x: adjust(x, CONTRAST)
+
+
+@mirrors.entry("triton-augment", FLOATS)
+def _():
+    return imported("triton_augment").TritonRandomHorizontalFlip(p=0.5)
+
+
 # --- albumentations -------------------------------------------------------------------------------------------------
 
 
