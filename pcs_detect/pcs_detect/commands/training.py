@@ -47,7 +47,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--resume", action="store_true", help="go on with the training in --out; start it if there is none")
     p.add_argument("--seed", type=natural, help="seed of weights, order and noise (default: the config's, 0)")
-    p.add_argument("--amp", action="store_true", help="mixed precision on the GPU")
+    p.add_argument("--amp", action="store_true", help="mixed precision: float16 on a GPU, bfloat16 on a CPU that has it")
     p.add_argument("--no-augment", action="store_true", help="train without the noise pipeline")
     p.add_argument("--random-init", action="store_true", help="start from random weights instead of pretrained ones")
     p.add_argument("--weights", type=Path, metavar="FOLDER", help="folder with the files of pretrained weights")

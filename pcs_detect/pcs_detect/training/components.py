@@ -3,5 +3,5 @@
 from . import openmmlab  # noqa: F401  # isort: skip  # first: it makes mmrotate importable
 
 from .data import datasets  # noqa: F401
-from .engine import hooks, loops, mask_metric, metric, runner, weights, write_detections  # noqa: F401
+from .engine import hooks, loops, mask_metric, metric, precision, runner, weights, write_detections  # noqa: F401
 from .models import align, backbone, losses, mask_head, mask_preprocessor, nms, overlaps, preprocessor  # noqa: F401

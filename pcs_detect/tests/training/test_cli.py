@@ -170,7 +170,6 @@ def test_validation_takes_images_from_a_json(setting, tmp_path, capsys):
         (["train", "s2anet"], "s2anet_tiny"),  # all names are listed
         (["train", "{config}", "--data", "nowhere.json"], "'nowhere.json'"),
         (["train", "{config}", "--data", "{data}", "--val", "{data}", "--validation", "2"], "--validation"),
-        (["train", "{config}", "--data", "{data}", "--amp"], "needs a GPU"),
         (["train", "{config}", "--data", "{data}", "--cfg-options", "optim_wraper.lr=1"], "optim_wrapper"),
         (["train", "{config}", "--data", "{data}", "--weights", "nowhere"], "nowhere"),
         (["test", "{config}", "nowhere.pth", "--data", "{data}"], "nowhere.pth"),

@@ -274,7 +274,8 @@ def _is_split(path: str) -> bool:
 
 def _set_amp(cfg: Config, device: str) -> None:
     if device != "cuda":
-        raise InputError("mixed precision (--amp) needs a GPU")
+        cfg.custom_hooks = [*_list(cfg.get("custom_hooks")), {"type": "Bfloat16Hook"}]
+        return
     cfg.optim_wrapper.type = "AmpOptimWrapper"
     cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
 

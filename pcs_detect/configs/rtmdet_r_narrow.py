@@ -1,0 +1,35 @@
+"""RTMDet-R narrow, the network that ships, random weights, microscope noise, 60 epochs
+
+2.1 M parameters from stride 4. Batch norms are stored when training ends, so a crystal's score does not depend on what else is in its
+tile. Training pictures are crops of 256 px at scales of 0.67 to 2 (of rendered pictures of 384 px), see ``augment_microscope.py``.
+"""
+
+_base_ = "./rtmdet_r_tiny.py"
+
+epochs = 60
+rate = 0.001
+
+model = dict(
+    data_preprocessor=dict(augment=[dict(type="microscope_pipeline", size=256, scale=(0.5, 2.0), min_edge=2.0)]),
+    backbone=dict(widen_factor=0.25, init_cfg=None),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=48),
+    bbox_head=dict(in_channels=48, feat_channels=48),
+)
+train_dataloader = dict(batch_size=8)
+train_cfg = dict(max_epochs=epochs, val_interval=10)
+optim_wrapper = dict(optimizer=dict(lr=rate))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(
+        type="CosineAnnealingLR",
+        eta_min_ratio=0.05,
+        begin=epochs // 2,
+        end=epochs,
+        T_max=epochs // 2,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
+custom_hooks = [
+    dict(type="EMAHook", ema_type="mmdet.ExpMomentumEMA", momentum=0.002, update_buffers=True, priority=49),
+]
