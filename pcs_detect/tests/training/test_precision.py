@@ -31,10 +31,18 @@ def test_training_is_nearly_the_same_and_evaluation_exactly():
         for a, b in zip(outputs(plain.eval(), images), outputs(fast.eval(), images)):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)  # another memory layout, another order of sums
         differs = 0.0
-        for a, b in zip(outputs(plain.train(), images), outputs(fast.train(), images)):
+        for a, b in zip(outputs(training(plain), images), outputs(training(fast), images)):
             assert b.dtype == torch.float32
             differs = max(differs, float((a - b).norm() / a.norm()))
     assert 0 < differs < 0.05
+
+
+def training(model):
+    """In training, but for the norms: those of a batch blow up the rounding of a network that has learnt nothing."""
+    for part in model.train().modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.eval()
+    return model
 
 
 def test_a_copy_of_the_model_runs_its_own_weights():

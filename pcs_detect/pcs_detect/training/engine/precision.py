@@ -21,8 +21,8 @@ PARTS = ("backbone", "neck", "bbox_head")
 class Bfloat16Hook(Hook):
     """Train the network's convolutions in bfloat16 with channels last.
 
-    Noise, losses, assignment, weights and validation stay in float32. On a CPU with instructions for bfloat16 (AVX512_BF16, AMX)
-    a training step takes about half the time; on others it is slower.
+    Noise, losses, assignment, weights and validation stay in float32. On a CPU with instructions for bfloat16 (AVX512_BF16,
+    AMX) a training step takes about half the time; on others it is slower.
     """
 
     priority = "VERY_HIGH"  # before the hook that copies the model for its moving average
