@@ -1,3 +1,3 @@
 """Photorealistic images of protein crystals in suspension, with exact labels."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -8,17 +8,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 from pathlib import Path
 
 from . import __version__, commands
+from .console import interruptible, natural, nonempty, path, positive, usable_streams, warnings_in_one_line
 from .errors import RenderError
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = _parser()
-    signal.signal(signal.SIGTERM, _interrupt)
+    with usable_streams(), interruptible(), warnings_in_one_line(parser.prog):
+        return _run(parser, argv)
+
+
+def _run(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     try:
         args = parser.parse_args(argv)
         status = args.run(args)
@@ -27,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as e:  # argparse: help asked for, or wrong usage
         return e.code if isinstance(e.code, int) else 1
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"{parser.prog}: interrupted; the same command resumes from here", file=sys.stderr)
         return 130
     except ModuleNotFoundError as e:
         message = f"{e.name} is not installed: pip install 'pcs-augment[render]'"
@@ -41,10 +45,6 @@ def main(argv: list[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     print(f"{parser.prog}: error: {message}", file=sys.stderr)
     return 1
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         help="install Blender as a Python module in an environment of its own",
         description="Blender's module needs NumPy 1; this keeps it away from everything else. PCS_RENDER_BLENDER overrides it.",
     )
-    p.add_argument("--python", help="Python 3.11 to make it with (default: the one that runs this)")
+    p.add_argument("--python", type=nonempty, help="Python 3.11 to make it with (default: the one that runs this)")
     p.set_defaults(run=commands.install_blender)
     return parser
 
@@ -70,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_scene_options(p: argparse.ArgumentParser, out: str) -> None:
     p.add_argument("--count", type=positive, default=10, help="images of the data set (default: %(default)s)")
     p.add_argument("--seed", type=natural, default=0, help="seed of the data set (default: %(default)s)")
-    p.add_argument("--out", type=Path, default=Path(out), help="folder to write (default: %(default)s)")
-    p.add_argument("--settings", type=Path, metavar="FILE", help="YAML or JSON; 'pcs-render settings' prints the defaults")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.add_argument("--out", type=path, default=Path(out), help="folder to write (default: %(default)s)")
+    p.add_argument("--settings", type=path, metavar="FILE", help="YAML or JSON; 'pcs-render settings' prints the defaults")
+    p.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _add_render(group: argparse._SubParsersAction) -> None:
@@ -84,16 +84,16 @@ def _add_render(group: argparse._SubParsersAction) -> None:
         epilog="Example: pcs-render render --count 1000 --out train --workers 2",
     )
     _add_scene_options(p, "pcs_data")
-    p.add_argument("--profile", default="default", help="quality by name, or a JSON file (default: %(default)s)")
+    p.add_argument("--profile", type=nonempty, default="default", help="quality by name, or a JSON file (default: %(default)s)")
     p.add_argument("--workers", type=positive, help="Blender processes side by side (default: 1; with --ray as many as fit)")
     p.add_argument("--threads", type=positive, help="threads of each (default: all cores, shared out; with --ray 2)")
     p.add_argument("--device", default="CPU", help="CPU, or for GPUs CUDA, OPTIX, HIP or METAL (default: %(default)s)")
-    p.add_argument("--blender", help="interpreter with bpy, or blender executable (default: found, see install-blender)")
+    p.add_argument("--blender", type=nonempty, help="interpreter with bpy, or blender executable (default: found, see install-blender)")
     p.add_argument("--shard-size", type=positive, default=256, help="images per shard (default: %(default)s)")
     p.add_argument("--validation", type=_share, help="part (0.03) or number (10000) of images for validation")
     p.add_argument("--retry-quarantined", action="store_true", help="try the images again that Blender failed on")
     p.add_argument(
-        "--ray", metavar="ADDRESS", help="render on this Ray cluster, whose nodes all see --out ('local': start one)"
+        "--ray", type=nonempty, metavar="ADDRESS", help="render on this Ray cluster, whose nodes all see --out ('local': start one)"
     )
     p.set_defaults(run=commands.render)
 
@@ -110,9 +110,9 @@ def _add_scenes(group: argparse._SubParsersAction) -> None:
 
 def _add_verify(group: argparse._SubParsersAction) -> None:
     p = group.add_parser("verify", help="check a data set: checksums, pictures, labels, completeness")
-    p.add_argument("data", type=Path, metavar="FOLDER")
+    p.add_argument("data", type=path, metavar="FOLDER")
     p.add_argument("--workers", type=positive, default=2, help="shards read side by side (default: %(default)s)")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.add_argument("--quiet", action="store_true", help="no progress")
     p.set_defaults(run=commands.verify)
 
 
@@ -122,13 +122,13 @@ def _add_export(group: argparse._SubParsersAction) -> None:
         help="write a data set in another format",
         description="pcs: the published layout; coco: plain COCO; dota, yolo, webdataset: what those tools read.",
     )
-    p.add_argument("data", type=Path, metavar="FOLDER")
+    p.add_argument("data", type=path, metavar="FOLDER")
     p.add_argument("--format", choices=("pcs", "coco", "dota", "yolo", "webdataset"), default="pcs", help="default: pcs")
-    p.add_argument("--out", type=Path, required=True, help="folder to write")
+    p.add_argument("--out", type=path, required=True, help="folder to write")
     p.add_argument("--validation", type=_share, help="part or number of images for validation (default: as rendered)")
     p.add_argument("--incomplete", action="store_true", help="export what there is of a data set that is not finished")
     p.add_argument("--gzip", action="store_true", help="compress the JSON (pcs, coco)")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.add_argument("--quiet", action="store_true", help="no progress")
     p.set_defaults(run=commands.export)
 
 
@@ -138,24 +138,24 @@ def _add_report(group: argparse._SubParsersAction) -> None:
         help="draw what a data set shows: distributions against the model, counts, pictures with labels",
         description="One PNG for each figure, and one HTML page with all of them.",
     )
-    p.add_argument("data", type=Path, metavar="DATA", help="folder of render, folder of scenes, or PCS or COCO JSON")
-    p.add_argument("--out", type=Path, default=Path("report"), help="folder to write (default: %(default)s)")
-    p.add_argument("--settings", type=Path, metavar="FILE", help="the model to compare with, where the data do not name it")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.add_argument("data", type=path, metavar="DATA", help="folder of render, folder of scenes, or PCS or COCO JSON")
+    p.add_argument("--out", type=path, default=Path("report"), help="folder to write (default: %(default)s)")
+    p.add_argument("--settings", type=path, metavar="FILE", help="the model to compare with, where the data do not name it")
+    p.add_argument("--quiet", action="store_true", help="no progress")
     p.set_defaults(run=commands.report)
 
 
 def _add_shapes(group: argparse._SubParsersAction) -> None:
     p = group.add_parser("shapes", help="draw the crystal shapes, and write them as OBJ")
-    p.add_argument("--settings", type=Path, metavar="FILE", help="YAML or JSON that names the shapes")
-    p.add_argument("--out", type=Path, default=Path("shapes.png"), help="contact sheet of 100 (default: %(default)s)")
-    p.add_argument("--obj", type=Path, help="also write all of them to this OBJ file")
+    p.add_argument("--settings", type=path, metavar="FILE", help="YAML or JSON that names the shapes")
+    p.add_argument("--out", type=path, default=Path("shapes.png"), help="contact sheet of 100 (default: %(default)s)")
+    p.add_argument("--obj", type=path, help="also write all of them to this OBJ file")
     p.set_defaults(run=commands.shapes)
 
 
 def _add_estimate(group: argparse._SubParsersAction) -> None:
     p = group.add_parser("estimate", help="time and cost of a larger data set, from the times of one already begun")
-    p.add_argument("data", type=Path, metavar="FOLDER")
+    p.add_argument("data", type=path, metavar="FOLDER")
     p.add_argument("--count", type=positive, default=332_558, help="images (default: %(default)s, as published)")
     p.add_argument("--workers", type=positive, default=1, help="Blender processes like those measured (default: %(default)s)")
     p.add_argument("--threads", type=positive, default=2, help="threads that each of them had (default: %(default)s)")
@@ -166,21 +166,8 @@ def _add_estimate(group: argparse._SubParsersAction) -> None:
 
 def _add_settings(group: argparse._SubParsersAction) -> None:
     p = group.add_parser("settings", help="print all settings as YAML, to edit and give to --settings")
-    p.add_argument("--settings", type=Path, metavar="FILE", help="start from these, the published file included")
+    p.add_argument("--settings", type=path, metavar="FILE", help="start from these, the published file included")
     p.set_defaults(run=commands.settings)
-
-
-def positive(text: str) -> int:
-    value = natural(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def natural(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
-    return int(text)
 
 
 def _share(text: str) -> int | float:

@@ -8,59 +8,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
+from .console import Bar
 from .errors import InputError
-
-
-class Bar:
-    """A progress bar on stderr with images per hour; call it with (done, all)."""
-
-    def __init__(self, what: str, quiet: bool = False, unit: str = "images") -> None:
-        self.what, self.quiet, self.unit = what, quiet, unit
-        self._bar: Any = None
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.quiet:
-            return
-        if self._bar is None:  # what was there before must not count as speed
-            from tqdm import tqdm
-
-            unit = self.unit
-
-            class PerHour(tqdm):
-                @property
-                def format_dict(self) -> dict[str, Any]:
-                    values = super().format_dict
-                    elapsed, made = values["elapsed"], values["n"] - values["initial"]
-                    return {**values, "per_hour": f"{made / elapsed * 3600:,.0f} {unit}/h" if elapsed and made else "?"}
-
-            self._bar = PerHour(
-                total=total,
-                initial=done,
-                desc=self.what,
-                mininterval=0.5,
-                dynamic_ncols=True,
-                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {per_hour}]",
-            )
-        else:
-            self._bar.update(done - self._bar.n)
-
-    def write(self, text: str) -> None:
-        """A line beside the bar."""
-        if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
-        elif not self.quiet:
-            print(text, file=sys.stderr)
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _job(args: argparse.Namespace, profile: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -62,6 +63,11 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
+            if e.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):  # what a lock that is held gives
+                raise OutputError(
+                    f"the file system of {folder} has no locks ({e.strerror}), so two runs could spoil it; name a folder on "
+                    "another one, or mount it with locks"
+                ) from e
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise OutputError(

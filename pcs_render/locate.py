@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -68,9 +69,12 @@ def _executable(path: str) -> Blender:
 
 
 def data_folder() -> Path:
-    """Where this user's private Blender lives."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "pcs-render"
+    """Where this user's private Blender lives. Raises BlenderError for a user without a home."""
+    base = os.environ.get("XDG_DATA_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "share") / "pcs-render"
+    except RuntimeError as e:
+        raise BlenderError(f"this user has no home folder ({e}); set HOME or XDG_DATA_HOME, or {WAYS}") from e
 
 
 def private_python() -> Path:
@@ -88,8 +92,9 @@ def find(configured: str | os.PathLike[str] | None = None) -> Blender:
         return _configured(str(named))
     if importlib.util.find_spec("bpy") is not None:
         return python_with_bpy(sys.executable)
-    if private_python().exists():
-        return python_with_bpy(private_python())
+    with contextlib.suppress(BlenderError):  # no home, so nothing in it
+        if private_python().exists():
+            return python_with_bpy(private_python())
     raise BlenderError(f"Blender {'.'.join(map(str, VERSION))} was not found; {WAYS}")
 
 
