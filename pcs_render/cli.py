@@ -88,12 +88,15 @@ def _add_render(group: argparse._SubParsersAction) -> None:
     p.add_argument("--workers", type=positive, help="Blender processes side by side (default: 1; with --ray as many as fit)")
     p.add_argument("--threads", type=positive, help="threads of each (default: all cores, shared out; with --ray 2)")
     p.add_argument("--device", default="CPU", help="CPU, or for GPUs CUDA, OPTIX, HIP or METAL (default: %(default)s)")
-    p.add_argument("--blender", type=nonempty, help="interpreter with bpy, or blender executable (default: found, see install-blender)")
+    p.add_argument("--blender", type=nonempty, help="interpreter with bpy, or blender executable (see install-blender)")
     p.add_argument("--shard-size", type=positive, default=256, help="images per shard (default: %(default)s)")
     p.add_argument("--validation", type=_share, help="part (0.03) or number (10000) of images for validation")
     p.add_argument("--retry-quarantined", action="store_true", help="try the images again that Blender failed on")
     p.add_argument(
-        "--ray", type=nonempty, metavar="ADDRESS", help="render on this Ray cluster, whose nodes all see --out ('local': start one)"
+        "--ray",
+        type=nonempty,
+        metavar="ADDRESS",
+        help="render on this Ray cluster, whose nodes all see --out ('local': start one)",
     )
     p.set_defaults(run=commands.render)
 
