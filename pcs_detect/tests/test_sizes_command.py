@@ -144,8 +144,10 @@ def test_parquet_gives_the_same_as_csv(course, tmp_path):
 def test_no_crystals_give_an_honest_empty_result_and_no_figure_of_an_earlier_run(course, tmp_path, capsys):
     pd.DataFrame(columns=list(COLUMNS)).to_csv(tmp_path / "crystals.csv", index=False)
     out = tmp_path / "out"
-    (out / "figures").mkdir(parents=True)
-    (out / "figures/ecdf.png").write_bytes(b"old")
+    write_table(crystal_table("a.png", [[9, 9, 8, 4, 0]], [0.9], [False]), tmp_path / "one.csv")
+    run(tmp_path / "one.csv", "--out", out)
+    assert (out / "figures/ecdf.png").is_file()
+    capsys.readouterr()
     (out / "figures/mine.png").write_bytes(b"mine")
     run(tmp_path / "crystals.csv", "--groups", course / "groups.csv", "--out", out)
     text = capsys.readouterr().out
@@ -190,8 +192,8 @@ def test_bad_input_is_named(course, tmp_path):
     (tmp_path / "other.csv").write_text("image,time\nsomewhere.png,1\n")
     with pytest.raises(DataError, match=r"not searched for crystals: somewhere\.png"):
         run(course, "--groups", tmp_path / "other.csv", "--out", tmp_path / "out")
-    with pytest.raises(InputError, match=r"groups\.txt"):
-        run(course, "--groups", tmp_path / "groups.txt", "--out", tmp_path / "out")
+    with pytest.raises(InputError, match=r"groups\.ods.*save it as \.xlsx"):
+        run(course, "--groups", tmp_path / "groups.ods", "--out", tmp_path / "out")
     with pytest.raises(InputError, match="'colour' is no column"):
         run(course, "--groups", course / "groups.csv", "--compare", "colour", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()

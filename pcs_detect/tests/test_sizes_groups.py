@@ -118,7 +118,7 @@ def test_flags_may_be_written_in_several_ways(flags):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"at_border": ["no", "no", "no"]}, "at_border of image a.png is 'no'"),
+        ({"at_border": ["left", "no", "no"]}, "at_border of image a.png is 'left'"),
         ({"width_um": [0.0, 1.0, 1.0], "height_um": 0.5}, "width_um of 1 crystals .*not a positive number.*0.0"),
         ({"height_um": [9.0, 3.36, 2.52]}, "height_um is larger than width_um in 1 crystals"),
         ({"width_um": ["wide", 1, 1]}, "width_um of image a.png is 'wide'"),

@@ -22,14 +22,20 @@ def add(commands: argparse._SubParsersAction) -> None:
         "every crystal.",
     )
     p.add_argument(
-        "crystals", type=Path, metavar="CRYSTALS", help="folder that predict wrote, or a table of crystals (CSV, Parquet)"
+        "crystals",
+        nargs="+",
+        type=Path,
+        metavar="CRYSTALS",
+        help="folders that predict wrote, or tables of crystals (CSV, Excel, Parquet); several are joined, their scales may "
+        "differ; where they have images of the same name, all are called FOLDER/NAME",
     )
     p.add_argument(
         "--groups",
         type=Path,
         metavar="TABLE",
-        help="CSV with a column image and any of replicate, time (hours), dilution, variant, concentration (default: all "
-        "images are one group)",
+        help="CSV or Excel with a column image and any of replicate, time (hours, or as the header says: time (min)), "
+        "dilution, variant, concentration; predict writes one to fill in, groups_template.csv (default: all images are one "
+        "group)",
     )
     p.add_argument("--out", type=Path, default=Path("crystal_sizes"), help="folder to write (default: %(default)s)")
     p.add_argument("--unit", choices=("auto", "um", "px"), default="auto", help="of sizes; auto: um where every crystal has it")
@@ -69,15 +75,23 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="level of tests; intervals have confidence 1 - alpha (default: %(default)s)",
     )
     p.add_argument("--concentration-unit", default="", metavar="TEXT", help="for the figure, such as g/L")
+    p.add_argument("--excel", action="store_true", help="write sizes.xlsx as well: crystals, images, sizes, tests")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, argv: list[str]) -> None:
-    from ..sizes import Options, analyse, read_input, summary, write_sizes
-    from ..sizes.groups import raw_groups
+    from ..sizes import Options, analyse, summary, write_sizes
+    from ..sizes.groups import concentration_unit, raw_groups
+    from ..sizes.output import check_sizes_folder, read_inputs
 
-    crystals, images, unread = read_input(args.crystals)
+    given = read_inputs(args.crystals)
+    inputs = [*given.files, *([] if args.groups is None else [args.groups])]
+    check_sizes_folder(args.out, inputs)
     groups = None if args.groups is None else raw_groups(args.groups)
+    if groups is not None and given.alias:
+        groups = groups.rename(columns={c: "image" for c in groups.columns if str(c).strip().lower() == "image"})
+        if "image" in groups.columns:
+            groups["image"] = groups["image"].map(lambda name: given.alias.get(str(name).strip(), name))
     options = Options(
         unit=args.unit,
         border=args.border,
@@ -88,10 +102,14 @@ def run(args: argparse.Namespace, argv: list[str]) -> None:
         regression_by=_tuple(args.regression_by),
         growth_hours=_tuple(args.growth_hours),
         alpha=args.alpha,
-        concentration_unit=args.concentration_unit,
+        concentration_unit=args.concentration_unit or ("" if groups is None else concentration_unit(groups)),
     )
-    analysis = analyse(crystals, groups, images, options, unread)
-    missing = write_sizes(analysis, args.out, shlex.join(["pcs-detect", *argv]))
+    analysis = analyse(given.crystals, groups, given.images, options, given.unread)
+    analysis.notes[:0] = given.notes
+    command = shlex.join(["pcs-detect", *argv])
+    missing = write_sizes(
+        analysis, args.out, command, inputs=inputs, excel=args.excel, crystals=given.crystals, images=given.table
+    )
     print(summary(analysis))
     for reason in missing:
         print(f"note: {reason}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from numpy.typing import ArrayLike
 
 from ..errors import DataError, InputError
 from ..files import written
+from .spreadsheets import ENDINGS, Sheet, numbers_of, read_sheet
 
-SUFFIXES = (".csv", ".parquet")
-CSV: dict[str, Any] = {"skipinitialspace": True, "keep_default_na": False, "na_values": ["", "nan"]}  # a mutant may be "null"
+SUFFIXES = (".csv", ".parquet")  # of tables that are written
+CSV: dict[str, Any] = {"skipinitialspace": True, "keep_default_na": False, "na_values": ["", "nan"], "dtype": {"image": str}}
 PIXELS = ("x_px", "y_px", "width_px", "height_px", "area_px")
 MICROMETRES = ("width_um", "height_um", "area_um2")
 COLUMNS = ("image", "crystal", *PIXELS, *MICROMETRES, "aspect_ratio", "angle_deg", "score", "at_border")
@@ -23,6 +26,7 @@ COLUMNS = ("image", "crystal", *PIXELS, *MICROMETRES, "aspect_ratio", "angle_deg
 longer side, height: the shorter; area: width times height; aspect_ratio: width / height, at least 1; angle_deg: of the longer
 side, [-90, 90), clockwise on screen; score: 0 .. 1; at_border: whether it touches the image's border, so that part of it may
 be missing. Columns in um are empty where the scale is not known."""
+NUMBERS = {*COLUMNS[1:-1], "um_per_px", "time_h", "white", "crystals", "cut", "seconds"}
 
 
 def crystal_table(
@@ -56,31 +60,73 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table as CSV or, by the ending .parquet, Parquet; whole or not at all. Raises InputError."""
     path = Path(path)
     _check_suffix(path)
+    check_parquet(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written(path) as temporary:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             table.to_csv(temporary, index=False, float_format="%.6g")
         else:
             table.to_parquet(temporary, index=False)
 
 
 def read_table(path: str | Path, needs: Sequence[str] = COLUMNS) -> pd.DataFrame:
-    """Read a table of ``write_table``, or any other CSV or Parquet file; all of its columns are kept.
+    """Read a table of ``write_table``, or any other CSV, Excel or Parquet file; all of its columns are kept, names of images as
+    text. What a spreadsheet saved (semicolons, decimal commas, FALSCH, other encodings) is read as ``spreadsheets`` says.
 
     Raises DataError for a file that is missing or unreadable or lacks a column of ``needs``, InputError for its ending.
     """
     path = Path(path)
-    _check_suffix(path)
+    kind = path.suffix.lower()
+    if kind not in ENDINGS:
+        raise InputError(f"{path}: tables end in {', '.join(ENDINGS)}")
     try:
-        table = pd.read_csv(path, **CSV) if path.suffix == ".csv" else pd.read_parquet(path)
+        if kind == ".parquet":
+            table = pd.read_parquet(path)
+        elif kind == ".csv" and _as_written(path):
+            try:
+                table = pd.read_csv(path, **CSV)
+            except UnicodeDecodeError:
+                table = _typed(read_sheet(path))
+        else:
+            table = _typed(read_sheet(path))
+    except ImportError:
+        raise InputError(f"{path}: Parquet needs pyarrow; pip install pyarrow, or use CSV") from None
     except (OSError, ValueError, UnicodeDecodeError) as e:  # pandas' and pyarrow's errors are ValueErrors
-        raise DataError(f"{path}: cannot be read as a {path.suffix[1:]} table: {e}") from None
+        raise DataError(f"{path}: cannot be read as a {kind[1:]} table: {e}") from None
     missing = [c for c in needs if c not in table.columns]
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table.columns)) or 'none'}")
     return table
 
 
+def check_parquet(path: str | Path) -> None:
+    """Raises InputError where a Parquet file cannot be written for want of pyarrow."""
+    if Path(path).suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError(f"{path}: Parquet needs pyarrow; pip install pyarrow, or leave it away and use the CSV file")
+
+
 def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: tables end in {' or '.join(SUFFIXES)}")
+
+
+def _as_written(path: Path) -> bool:
+    """Whether a CSV file is as ``write_table`` writes them: commas, UTF-8, a plain header; these are read fast."""
+    with open(path, "rb") as file:
+        head = file.readline(10_000)
+    return not re.search(rb"[;\t\x00\x80-\xff]|^\xef|(?i:^\"?sep=)", head.removeprefix(b"\xef\xbb\xbf")) and b"," in head
+
+
+def _typed(sheet: Sheet) -> pd.DataFrame:
+    """The cells of a sheet, those of columns that hold numbers as numbers."""
+    table = sheet.cells.copy()
+    known = [c for c in table.columns if str(c) in NUMBERS]
+    for name, values in numbers_of(sheet, known).items():
+        wrong = values.isna() & (table[name] != "")
+        table[name] = values.astype(object).where(~wrong, table[name]) if wrong.any() else values
+    return table.replace("", None)
+
+
+def image_names(column: pd.Series) -> pd.Series:
+    """Names of images as text without blanks around them, letters with accents in one way (file systems write them in two)."""
+    return column.astype(str).str.strip().str.normalize("NFC")

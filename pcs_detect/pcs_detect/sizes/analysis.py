@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from ..crystals.spreadsheets import dates_among
+from ..crystals.tables import image_names
 from ..errors import DataError, InputError
 from .comparisons import check_columns, comparable, ecdf_table, ks_tests, last_common_time
-from .groups import KNOWN, checked_groups, column_names, images_as_groups, joined, keys_of, some_of
+from .groups import KEYS, KNOWN, checked_groups, column_names, images_as_groups, joined, keys_of, some_of
 from .statistics import area_regressions, group_statistics, growth_rates, total_areas
 
 
@@ -70,13 +72,14 @@ def analyse(
     for what the tables lack, InputError for a wrong option.
     """
     options = options or Options()
-    crystal_images = list(crystals["image"].astype(str).str.strip()) if "image" in crystals else []
+    crystal_images = list(image_names(crystals["image"])) if "image" in crystals else []
     shown = list(dict.fromkeys([*crystal_images, *(images or ())]))
     checked = images_as_groups(shown) if groups is None else checked_groups(groups)
     checked = checked[~checked["image"].isin(unread)].reset_index(drop=True)
     notes = [f"images that could not be read, left out: {some_of(unread)}"] if unread else []
     notes += [] if groups is None else _unmatched(groups, checked, shown, complete=images is not None)
     found, unit = joined(crystals, checked, unit=options.unit, border=options.border, min_score=options.min_score)
+    notes += _scale_notes(crystals, found, options.unit, unit)
     options = _decided(options, checked, unit)
     described, areas = group_statistics(found, checked), total_areas(found, checked)
     then, series = _at(found, options.at_time), options.series or ()
@@ -122,7 +125,31 @@ def _unmatched(raw: pd.DataFrame, groups: pd.DataFrame, shown: list[str], comple
     unused = [name for name in column_names(raw) if name not in KNOWN]
     notes = [f"images without any crystal: {some_of(absent)}"] if absent else []
     notes += [f"images of no group, left out: {some_of(left)}"] if left else []
+    labels = [
+        str(v) for c, n in zip(raw.columns, column_names(raw)) if n in KEYS and n != "time" for v in raw[c].dropna().unique()
+    ]
+    dates = dates_among(labels)
+    notes += [f"labels that look like dates, which spreadsheets make of 1-2 or 1.2: {some_of(dates)}"] if dates else []
     return notes + ([f"columns of the groups without a meaning here: {some_of(unused)}"] if unused else [])
+
+
+def _scale_notes(crystals: pd.DataFrame, found: pd.DataFrame, asked: str, unit: str) -> list[str]:
+    """Sizes in px compare photographs of one scale alone. Raises DataError where the scales that are known differ."""
+    if asked != "auto" or unit != "px" or "width_um" not in crystals.columns:
+        return []
+    own = crystals[image_names(crystals["image"]).isin(found["image"])]
+    scale = pd.to_numeric(own["width_um"], errors="coerce") / pd.to_numeric(own["width_px"], errors="coerce")
+    known = scale.notna()
+    if not known.any():
+        return []
+    without = own["image"][~known].drop_duplicates()
+    told = f"{len(without)} photographs have no scale ({some_of(without, 2)}), others do"
+    if scale.max() > 1.01 * scale.min():
+        raise DataError(
+            f"{told}, of {scale.min():g} to {scale.max():g} um per px: sizes in px would mix magnifications. Predict those "
+            "without a scale with --um-per-px into a folder of its own, or say unit px (--unit px)"
+        )
+    return [f"{told}: sizes are in px, which compare photographs of one magnification alone"]
 
 
 def _at(table: pd.DataFrame, time: float | None) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from .statistics import check_level
 
 TESTED = ("width", "height", "aspect_ratio")
 """The measures that are tested and whose distribution functions are drawn."""
+DEPENDENT = "crystals of one drop are not independent of each other: p is too small, so look whether replicates agree"
+"""What stands beside p-values."""
 COMPARED = ("dilution", "replicate", "variant")
 
 
@@ -65,7 +67,7 @@ def ks_tests(
     Columns: compared, measure, KEYS that there are (empty in the one compared), sample_1, sample_2, n_1, n_2 (crystals),
     statistic, p_value, p_holm (adjusted for all tests of the same compared and measure), rejected (p_value < alpha),
     rejected_holm. A sample without crystals gives nan, which rejects nothing. Crystals count as independent of each other;
-    those of one drop may be less so, which makes p-values too small. Raises InputError for a column that is not there.
+    those of one drop are not, which makes p-values too small. Raises InputError for a column that is not there.
     """
     check_level(alpha)
     keys = keys_of(groups)

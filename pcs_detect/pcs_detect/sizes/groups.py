@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.tables import CSV, read_table
+from ..crystals.spreadsheets import all_numbers, numbers_of, read_sheet, sorting_key, truth
+from ..crystals.tables import image_names
 from ..errors import DataError, InputError
 
 KEYS = ("replicate", "time", "dilution", "variant")
 """The columns that make groups, each optional: replicate, dilution, variant: any text; time: hours."""
 NUMBERS = ("time", "concentration")
 KNOWN = ("image", *KEYS, "concentration")
+HOURS = {"": 1.0, **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "std"), 1.0), **dict.fromkeys(("d", "day", "days"), 24.0),
+         **dict.fromkeys(("min", "mins", "minute", "minutes"), 1 / 60),
+         **dict.fromkeys(("s", "sec", "second", "seconds"), 1 / 3600)}  # fmt: skip
+"""hours of a unit of time"""
 UNITS = ("auto", "um", "px")
 BORDERS = ("drop", "keep")
 SIZES = ("width", "height")
 
 
 def read_groups(path: str | Path) -> pd.DataFrame:
-    """Read and check (``checked_groups``) a table of groups: CSV, also with semicolons and decimal commas, or Parquet.
+    """Read and check (``checked_groups``) a table of groups: CSV of any separator and encoding, Excel (.xlsx), or Parquet.
 
     Raises DataError, or InputError for a file of another ending.
     """
@@ -30,51 +36,79 @@ def read_groups(path: str | Path) -> pd.DataFrame:
 
 
 def raw_groups(path: str | Path) -> pd.DataFrame:
-    """The table as it stands in the file. Raises as ``read_groups``."""
-    if not _has_semicolons(Path(path)):
-        return read_table(path, needs=()).dropna(how="all").reset_index(drop=True)
-    try:  # as spreadsheets write it in half of the world
-        table = pd.read_csv(path, sep=";", decimal=",", **CSV)
-    except ValueError as e:
-        raise DataError(f"{path}: cannot be read as a table separated by semicolons: {e}") from None
-    return table.dropna(how="all").reset_index(drop=True)
+    """The table as it stands in the file: text in every cell but those of times and concentrations that are numbers.
+
+    Raises as ``read_groups``, and DataError for a number that could be read in two ways (``spreadsheets.numbers_of``).
+    """
+    sheet = read_sheet(path)
+    if not len(sheet.cells):
+        raise DataError(f"{path} has a header and no rows; every image needs a row that says what it belongs to")
+    table = sheet.cells.copy()
+    numeric = [c for c, (name, _) in zip(table.columns, map(_meaning, table.columns)) if name in NUMBERS]
+    for name, values in numbers_of(sheet, numeric).items():
+        if table.columns.tolist().count(name) == 1:
+            table[name] = values.astype(object).where(values.notna(), table[name])
+    return table.replace("", None)
 
 
-def _has_semicolons(path: Path) -> bool:
-    """Whether the names of a CSV's columns are separated so."""
-    if path.suffix != ".csv" or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.readline()
-    return b";" in head and b"," not in head
+def _meaning(header: Any) -> tuple[str, str]:
+    """(name as it is looked up, unit) of a header such as "Time (min)", "time_h" or "concentration [g/L]"."""
+    text = " ".join(str(header).strip().lower().split())
+    found = re.fullmatch(r"(time|concentration)[ _]*[(\[/]?[ ]*(.*?)[ ]*[)\]]?", text)
+    if found is None or (found[2] and text[len(found[1])] not in " _([/"):
+        return text, ""
+    return found[1], found[2]
 
 
 def column_names(table: pd.DataFrame) -> list[str]:
-    """Names of the columns as they are looked up: without regard to capitals and surrounding blanks."""
-    return [str(c).strip().lower() for c in table.columns]
+    """Names of the columns as they are looked up: without regard to capitals and surrounding blanks, and without units."""
+    return [_meaning(c)[0] for c in table.columns]
+
+
+def concentration_unit(table: pd.DataFrame) -> str:
+    """The unit that the header of the concentrations names, "" where it names none."""
+    headers = [str(c) for c in table.columns if _meaning(c)[0] == "concentration"]
+    if not headers or not _meaning(headers[0])[1]:
+        return ""
+    inside = re.search(r"concentration[ _]*[(\[/]?[ ]*(.*?)[ ]*[)\]]?$", headers[0].strip(), re.IGNORECASE)
+    return inside[1] if inside else ""
 
 
 def checked_groups(table: pd.DataFrame, source: str = "the table of groups") -> pd.DataFrame:
     """One row per image: image and those columns of KEYS and ``concentration`` that the table has; others are left out.
 
-    Replicate, dilution and variant become ordered categories: sorted where all are numbers, else in the order in which
-    they appear, which is the order in tables and figures. An empty concentration is one that is not known.
+    Times are hours; the header may name another unit, as in "time (min)" (HOURS). Replicate, dilution and variant are text, so
+    that 1.1 and 1.10, 01 and 1, 1E2 and 100 are different, and become ordered categories: sorted as numbers where all are such,
+    else in the order in which they appear, which is the order in tables and figures. An empty concentration is one that is not
+    known.
     Raises DataError, naming the rows, for a missing column, an image named twice, any other empty entry, text for a number.
     """
-    names = column_names(table)
+    headers, names = list(table.columns), column_names(table)
     if "image" not in names:
-        raise DataError(f"{source} lacks the column image; it has {_names(table)}")
+        raise DataError(
+            f"{source} lacks the column image; it has {_names(table)}. Call the one with the names of the photographs so, as "
+            "groups_template.csv of predict does"
+        )
     twice = sorted({n for n in names if n in KNOWN and names.count(n) > 1})
     if twice:
         raise DataError(f"{source} has the column {twice[0]} more than once")
     table = table.set_axis(names, axis="columns").reset_index(drop=True)
-    groups = pd.DataFrame({"image": _texts(table["image"], "image", source)})
+    if not len(table):
+        raise DataError(f"{source} has no rows; every image needs one that says what it belongs to")
+    units = dict(map(_meaning, headers))
+    if units.get("time", "") not in HOURS:
+        raise DataError(
+            f"{source}: times in {units['time']!r}; the header takes {', '.join(u for u in HOURS if u)}, or no unit for h"
+        )
+    groups = pd.DataFrame({"image": image_names(_texts(table["image"], "image", source))})
     repeated = groups["image"][groups["image"].duplicated()]
     if len(repeated):
         raise DataError(f"{source} names {some_of(repeated.unique())} more than once; every image belongs to one group")
     for name in KNOWN[1:]:
         if name in NUMBERS and name in names:
             groups[name] = _numbers(table[name], name, groups["image"], source)
+            if name == "time":
+                groups[name] *= HOURS[units["time"]]
         elif name in names:
             groups[name] = _categories(table[name], name, source)
     return groups
@@ -118,7 +152,7 @@ def joined(
         raise InputError(f"min_score is {min_score}; it takes a number from 0 to 1")
     if "image" not in crystals.columns:
         raise DataError(f"the table of crystals lacks the column image; it has {_names(crystals)}")
-    crystals = crystals.assign(image=crystals["image"].astype(str).str.strip())
+    crystals = crystals.assign(image=image_names(crystals["image"]))
     crystals = crystals[crystals["image"].isin(groups["image"])]
     if min_score > 0:
         crystals = crystals[_column(crystals, "score", "give no least score, or add it") >= min_score]
@@ -172,13 +206,14 @@ def _flags(crystals: pd.DataFrame) -> pd.Series:
             "the table of crystals lacks the column at_border, which says whose size the image's border cuts; add it, or give "
             "border keep to count them all"
         )
-    meaning = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-    texts = crystals["at_border"].astype(str).str.strip().str.lower()
-    wrong = ~texts.isin(list(meaning))
+    words = crystals["at_border"].astype(str)
+    meaning = {word: truth(word) for word in words.unique()}
+    values = words.map(meaning)
+    wrong = values.isna()
     if wrong.any():
         image, found = crystals["image"][wrong].iloc[0], crystals["at_border"][wrong].iloc[0]
         raise DataError(f"at_border of image {image} is {str(found)!r}; it takes True or False")
-    return texts.map(meaning).astype(bool)
+    return values.astype(bool)
 
 
 def _texts(column: pd.Series, name: str, source: str) -> pd.Series:
@@ -202,9 +237,8 @@ def _numbers(column: pd.Series, name: str, images: pd.Series, source: str) -> pd
 def _categories(column: pd.Series, name: str, source: str) -> pd.Series:
     texts = _texts(column, name, source)
     levels = list(dict.fromkeys(texts))
-    numbers = pd.to_numeric(pd.Series(levels, dtype=object), errors="coerce")
-    if len(levels) and numbers.notna().all():
-        levels = [levels[i] for i in np.argsort(numbers.to_numpy(np.float64), kind="stable")]
+    if all_numbers(levels):
+        levels.sort(key=sorting_key)
     return pd.Series(pd.Categorical(texts, categories=levels, ordered=True), index=column.index)
 
 
