@@ -103,6 +103,10 @@ def render(bpy, job):
         mesh = _mesh(bpy, f"crystal {number}", solid, description["subdivisions"], description["smooth"])
         mesh.materials.append(_glass(bpy, crystal) if glass else _glowing(bpy, crystal))
         _place(bpy, scene, mesh)
+    for number, sphere in enumerate(description.get("spheres", ()) if glass else ()):
+        mesh = _ball(bpy, f"sphere {number}", sphere["radius"])
+        mesh.materials.append(_glass(bpy, {"tint": 1.0, **sphere}))
+        _place(bpy, scene, mesh, sphere["location"])
     device = _device(bpy, scene, job["device"])
     _output(scene, description["camera"], job["output"], job["threads"])
     try:
@@ -249,6 +253,28 @@ def _mesh(bpy, name, solid, cuts, smooth):
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(points, [], faces)
     mesh.polygons.foreach_set("use_smooth", [smooth] * len(faces))
+    mesh.update()
+    return mesh
+
+
+def _ball(bpy, name, radius, rings=24):
+    """A sphere of quadrilaterals between circles of latitude, shaded smoothly."""
+    points, faces = [(0.0, 0.0, radius), (0.0, 0.0, -radius)], []
+    around = 2 * rings
+    for ring in range(1, rings):
+        z, r = radius * math.cos(math.pi * ring / rings), radius * math.sin(math.pi * ring / rings)
+        points += [(r * math.cos(math.pi * k / rings), r * math.sin(math.pi * k / rings), z) for k in range(around)]
+    for k in range(around):
+        following = (k + 1) % around
+        faces.append((0, 2 + k, 2 + following))
+        for ring in range(rings - 2):
+            a = 2 + ring * around
+            faces.append((a + k, a + around + k, a + around + following, a + following))
+        last = 2 + (rings - 2) * around
+        faces.append((1, last + following, last + k))
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata(points, [], faces)
+    mesh.polygons.foreach_set("use_smooth", [True] * len(faces))
     mesh.update()
     return mesh
 

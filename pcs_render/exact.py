@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 # what a stream is for: streams of one image never meet
-TARGETS, POSES, LIGHT, MATERIAL, SHAPES, LOOK, CONTACT = range(7)
+TARGETS, POSES, LIGHT, MATERIAL, SHAPES, LOOK, CONTACT, SPHERES = range(8)
 
 _SIN = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(9))
 _COS = tuple((-1) ** k / math.factorial(2 * k) for k in range(10))

@@ -8,38 +8,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import exact
+from . import contact, exact
+from .contact import Neighbour, grown
 from .exact import Draws
 from .fit import Boxes, Tolerance, fit, within
-from .geometry import drawn, elongated, hull2d, hull_edges, placed, project
-from .scene import Camera, Condenser, Crystal, Lamp, Scene, Target
+from .geometry import clipped, drawn, elongated, hull2d, hull_edges, placed, polygon_area, project
+from .look import DIGITS, look, spheres
+from .scene import Camera, Crystal, Lamp, Scene, Target
 from .settings import Settings
 
 Floats = NDArray[np.float64]
 
-TRIES = 1000  # poses for one target before it is given up
+TRIES = 1000  # poses for one target before it is skipped
 BATCH = 4  # poses fitted together
-DIGITS = 9  # after the point, of the numbers in a scene
-BESIDE = 6  # times so many poses are tried beside the crystal that the next one grows from
-TWINS = (0.0, 60.0, 90.0, 120.0)  # degrees between crystals that grow together: parallel, or twinned as in common systems
 
 
 def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -> Scene:
     """The scene of one image; ``shapes`` are the (V, 3) vertices of all models to choose from."""
-    look = _look(settings, Draws(seed, image, exact.LOOK))
+    chosen = look(settings, seed, image)
     camera = Camera(
         settings.width,
         settings.height,
         settings.field_of_view,
         settings.camera_distance,
         settings.depth,
-        look.f_stop,
-        look.focus_distance,
+        chosen.f_stop,
+        chosen.focus_distance,
     )
     draw = Draws(seed, image, exact.SHAPES)
     choice = _choose(draw, len(shapes), settings.models_per_image)
@@ -50,12 +49,12 @@ def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -
     unmet: list[Target] = []
     while len(crystals) < settings.max_crystals and len(unmet) < settings.max_crystals:
         item = len(crystals) + len(unmet)
-        target = draw_target(settings, draw, wanted - layers.covered, look.area)
+        target = draw_target(settings, draw, wanted - layers.covered, chosen.area)
         if target is None:
             break
         neighbour = None
         if settings.contact and crystals:
-            target, neighbour = _grown(settings, Draws(seed, image, exact.CONTACT, item), target, crystals[-1])
+            target, neighbour = grown(settings, Draws(seed, image, exact.CONTACT, item), target, crystals[-1])
         crystal = _place(settings, camera, seed, image, item, target, shapes, choice, layers, neighbour)
         if crystal is None:
             unmet.append(target)
@@ -74,86 +73,10 @@ def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -
         models={m: [tuple(p) for p in shapes[m].tolist()] for m in sorted({c.model for c in crystals})},
         covered=(wanted / (settings.width * settings.height), layers.covered / (settings.width * settings.height)),
         unmet=tuple(unmet),
-        condenser=look.condenser,
+        condenser=chosen.condenser,
         blur_limit=settings.blur_limit,
+        spheres=spheres(settings, seed, image, camera),
     )
-
-
-class Look(NamedTuple):
-    """What differs from image to image beside crystals and lamps."""
-
-    f_stop: float
-    focus_distance: float
-    area: tuple[float, float]  # px^2
-    condenser: Condenser | None
-
-
-def _look(settings: Settings, draw: Draws) -> Look:
-    """Focus, aperture, window of areas and condenser of an image; those of the settings where they leave no choice."""
-    u = draw.unit(8)
-    focus = _between(settings.focus, u[0])
-    area = settings.area
-    if settings.area_window:
-        smallest, largest = area
-        window = min(settings.area_window, largest / smallest)
-        low = _log_between((smallest, largest / window), u[2])
-        area = (low, low * window)
-    condenser = None
-    if u[3] < settings.bright_field:
-        condenser = Condenser(
-            round(_log_between(settings.brightness, u[4]), DIGITS),
-            round(_between(settings.condenser, u[5]), DIGITS),
-            round(_between(settings.relief, u[6]), DIGITS),
-            round(float(u[7]), DIGITS),
-        )
-    return Look(
-        settings.f_stop
-        if settings.aperture == (1.0, 1.0)
-        else round(settings.f_stop / _log_between(settings.aperture, u[1]), DIGITS),
-        settings.camera_distance + settings.depth * focus
-        if settings.focus == (0.5, 0.5)
-        else round(settings.camera_distance + settings.depth * focus, DIGITS),
-        area,
-        condenser,
-    )
-
-
-def _between(limits: tuple[float, float], u: float) -> float:
-    return float(limits[0] + (limits[1] - limits[0]) * u)
-
-
-def _log_between(limits: tuple[float, float], u: float) -> float:
-    low, high = limits
-    return low if high <= low else float(low * exact.exp(u * exact.log(high / low)))
-
-
-class Neighbour(NamedTuple):
-    """Where a crystal is that the next one grows from, and which way."""
-
-    location: tuple[float, float, float]
-    away: tuple[float, float]  # px on the image, x right and y down, between the centres of the two boxes
-
-
-def _grown(settings: Settings, draw: Draws, target: Target, last: Crystal) -> tuple[Target, Neighbour | None]:
-    """With chance ``contact``, the target turned as a twin of the last crystal (or parallel to it), and its place beside it."""
-    u = draw.unit(5)
-    if u[0] >= settings.contact:
-        return target, None
-    angle = last.target.angle + TWINS[min(int(u[1] * len(TWINS)), len(TWINS) - 1)] + 4 * (float(u[2]) - 0.5)
-    angle = (angle + 90) % 180 - 90
-    twin = Target(target.area, target.ratio, angle, target.largest)
-    c, s = (float(v) for v in exact.turn(float(u[3])))
-    near = [_reach(t, c, s) for t in (last.target, twin)]
-    apart = (near[0] + near[1]) * _between((0.5, 0.95), float(u[4]))
-    return twin, Neighbour(last.location, (c * apart, -s * apart))
-
-
-def _reach(target: Target, c: float, s: float) -> float:
-    """px from the centre of the target's box to its side in the direction (c, s), y up."""
-    along, across = (float(v) for v in exact.turn(target.angle / 360))
-    w, h = math.sqrt(target.area * target.ratio), math.sqrt(target.area / target.ratio)
-    p, q = abs(c * along + s * across), abs(s * along - c * across)
-    return min(w / 2 / p if p > 1e-9 else math.inf, h / 2 / q if q > 1e-9 else math.inf)
 
 
 def _choose(draw: Draws, available: int, count: int) -> list[int]:
@@ -256,10 +179,10 @@ def _place(
     boxes = Boxes(np.full(BATCH, target.area), np.full(BATCH, target.ratio), np.broadcast_to(np.stack((c, s)), (BATCH, 2)))
     tolerance = Tolerance(settings.tolerance_size, settings.tolerance_ratio, settings.tolerance_angle)
     draw = Draws(seed, image, exact.POSES, item)
-    for attempt in range(TRIES // BATCH):
+    for tried in range(0, TRIES, BATCH):
         roll, tilt, location = _poses(settings, camera, draw, target, abs(float(c)), abs(float(s)))
-        if neighbour is not None and attempt < BESIDE:  # then there is no room beside it, and any place will do
-            location = _beside(camera, neighbour, location)
+        if neighbour is not None and tried < contact.TRIES:  # then there is no room beside it, and any place will do
+            roll, tilt, location = contact.beside(camera, neighbour, roll, tilt, location)
         found = fit(vertices, edges, boxes, roll, tilt, location, camera)
         for k in np.flatnonzero(within(found.boxes, boxes, tolerance)):
             crystal = Crystal(
@@ -272,7 +195,7 @@ def _place(
                 tint,
                 target,
             )
-            hull = _hull_inside(camera, vertices, crystal)
+            hull = _hull_inside(camera, vertices, crystal, settings.visible)
             if hull is not None and layers.accept(hull):
                 return crystal
     return None
@@ -289,6 +212,7 @@ def _poses(
 
     Of that volume only the part is drawn from in which the crystal can be whole: its hull meets all four sides of its
     box, so it is at least ``| |w cos| - |h sin| |`` px wide; the centre of the box is within h of the origin's image.
+    Where crystals may be cut by the border, it exceeds the image by what may be outside.
     """
     u = draw.unit(5, BATCH)
     roll, tilt = (
@@ -301,33 +225,30 @@ def _poses(
     location = np.empty((BATCH, 3))
     for axis, size, extent in ((0, camera.width, w * c - h * s), (1, camera.height, w * s - h * c)):
         room = min(max(size - abs(extent) + 2 * h, 0.0), float(size))
+        if settings.visible < 1:
+            room = size + max(1 - 2 * settings.visible, 0.0) * w
         location[:, axis] = (u[3 + axis] - 0.5) * room / camera.focal * away
     location[:, 2] = camera.distance - away
     return roll, tilt, np.rint(location * 1e9) / 1e9
 
 
-def _beside(camera: Camera, neighbour: Neighbour, location: Floats) -> Floats:
-    """Places of ``BATCH`` crystals that grow from the neighbour: where it is, moved on the image, with a little play."""
-    x, y, z = neighbour.location
-    per_px = (camera.distance - z) / camera.focal
-    play = 1 + 0.1 * (location[:, :2] / np.maximum(np.abs(location[:, :2]).max(), 1e-9))
-    out = np.empty_like(location)
-    out[:, 0] = x + neighbour.away[0] * per_px * play[:, 0]
-    out[:, 1] = y - neighbour.away[1] * per_px * play[:, 1]
-    out[:, 2] = z
-    return np.rint(out * 1e9) / 1e9
+def _hull_inside(camera: Camera, vertices: Floats, crystal: Crystal, visible: float = 1.0) -> Floats | None:
+    """The (K, 2) hull on the image, or None where the crystal leaves the well or less than ``visible`` of it is on the image.
 
-
-def _hull_inside(camera: Camera, vertices: Floats, crystal: Crystal) -> Floats | None:
-    """The (K, 2) hull on the image, or None where the crystal touches the border or leaves the well."""
+    A crystal that must be wholly visible must not touch the border either.
+    """
     long, wide = crystal.scale
     points = placed(vertices * np.array([long, wide, wide]), crystal)
     if points[:, 2].max() > 0 or points[:, 2].min() < -camera.depth:
         return None
     seen = project(camera, points)
-    if seen.min() <= 0 or seen[:, 0].max() >= camera.width or seen[:, 1].max() >= camera.height:
+    if seen.min() > 0 and seen[:, 0].max() < camera.width and seen[:, 1].max() < camera.height:
+        return hull2d(seen)
+    if visible >= 1:
         return None
-    return hull2d(seen)
+    hull = hull2d(seen)
+    rest = clipped(hull, camera.width, camera.height)
+    return hull if len(rest) > 2 and polygon_area(rest) >= visible * polygon_area(hull) else None
 
 
 def _lamps(settings: Settings, draw: Draws) -> tuple[Lamp, ...]:

@@ -140,6 +140,25 @@ def _cross(a: Floats, b: Floats) -> float:
     return float(a[0] * b[1] - a[1] * b[0])
 
 
+def clipped(polygon: Floats, width: int, height: int) -> Floats:
+    """The part of a (K, 2) convex polygon that lies on the image, (M, 2); the polygon itself where all of it does."""
+    if polygon.min() >= 0 and (polygon.max(0) <= (width, height)).all():
+        return polygon
+    for axis, limit, side in ((0, 0.0, 1.0), (0, float(width), -1.0), (1, 0.0, 1.0), (1, float(height), -1.0)):
+        inside = (polygon[:, axis] - limit) * side
+        kept: list[Floats] = []
+        for k in range(len(polygon)):
+            p, q, dp, dq = polygon[k - 1], polygon[k], inside[k - 1], inside[k]
+            if dp * dq < 0:
+                crossing = p + (q - p) * (dp / (dp - dq))
+                crossing[axis] = limit
+                kept.append(crossing)
+            if dq >= 0:
+                kept.append(q)
+        polygon = np.array(kept).reshape(-1, 2)
+    return polygon
+
+
 def polygon_area(polygon: Floats) -> float:
     """Area of a (K, 2) simple polygon, px^2."""
     x, y = polygon[:, 0], polygon[:, 1]

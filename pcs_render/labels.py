@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Floats, crystal_points, hull2d, min_area_rect, pixels, project
+from .geometry import Floats, clipped, crystal_points, hull2d, min_area_rect, pixels, project
 from .scene import Scene
 
 
@@ -31,8 +31,9 @@ class Labels:
 def labels(scene: Scene) -> Labels:
     """The labels of every crystal of a scene, occluded or not.
 
-    Where the scene has a ``blur_limit``, crystals that are blurred by a circle of more than so many times their short side have
-    none: nobody could tell their outline.
+    Outlines are those of the visible part: what lies outside the image is cut off, and the box is the smallest rectangle around
+    the rest. Where the scene has a ``blur_limit``, crystals that are blurred by a circle (of confusion, at half their depth) of
+    more than so many times the short side of their whole box have no label: nobody could tell their outline.
     """
     boxes, polygons, depth, crystals = [], [], [], []
     for crystal in scene.crystals:
@@ -42,6 +43,9 @@ def labels(scene: Scene) -> Labels:
         away = scene.camera.distance - (points[:, 2].min() + points[:, 2].max()) / 2
         if scene.blur_limit and scene.camera.blur(away) > scene.blur_limit * box[3]:
             continue
+        visible = clipped(polygon, scene.camera.width, scene.camera.height)
+        if visible is not polygon:
+            polygon, box = visible, min_area_rect(visible)
         boxes.append(box)
         polygons.append(polygon)
         depth.append(away)

@@ -120,6 +120,18 @@ PROFILES = {
         Profile("published", 512),
         Profile("default", 40),
         Profile("preview", 8, denoiser="rgb", prefilter="NONE"),
+        # for bright-field scenes under modelled noise: nothing there scatters light, so few paths do
+        Profile(
+            "draft",
+            3,
+            denoiser="rgb",
+            prefilter="NONE",
+            denoise_quality="FAST",
+            bounces=12,
+            diffuse_bounces=1,
+            glossy_bounces=4,
+            transmission_bounces=12,
+        ),
         # for opaque crystals: how much of a pixel each covers, nothing else
         Profile(
             "calibration",

@@ -67,6 +67,15 @@ class Condenser:
 
 
 @dataclass(frozen=True)
+class Sphere:
+    """What is no crystal and has no label: a gas bubble, a round cell."""
+
+    location: Vector  # of its centre
+    radius: float  # model units
+    refractive_index: float  # over that of its surroundings; a gas bubble in water has 0.75
+
+
+@dataclass(frozen=True)
 class Camera:
     width: int  # px
     height: int
@@ -87,7 +96,7 @@ class Camera:
         """Diameter of the lens in model units, from the field of view and the f-stop as Blender does it; 0: a pinhole."""
         if not self.f_stop:
             return 0.0
-        return SENSOR / 1000 / 2 / float(np.tan(self.field_of_view / 2)) / self.f_stop
+        return SENSOR / 1000 * self.focal / max(self.width, self.height) / self.f_stop
 
     def blur(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
         """Diameter in px of the circle that a point at a distance along the axis becomes (the circle of confusion)."""
@@ -113,12 +122,13 @@ class Scene:
     unmet: tuple[Target, ...] = field(default=())  # targets that no pose could meet, skipped
     condenser: Condenser | None = None  # None: the lamps and a matt floor
     blur_limit: float = 0.0  # crystals blurred by more than so many short sides have no label; 0: all have
+    spheres: tuple[Sphere, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         content = dataclasses.asdict(self)
         content["models"] = {str(k): v for k, v in self.models.items()}
-        for name in ("condenser", "blur_limit"):  # scenes without them read as they always did
+        for name in ("condenser", "blur_limit", "spheres"):  # scenes without them read as they always did
             if not content[name]:
                 del content[name]
         return {"format": FORMAT, **content}
@@ -151,6 +161,7 @@ class Scene:
             c["unmet"] = tuple(Target(**t) for t in c["unmet"])
             if c.get("condenser"):
                 c["condenser"] = Condenser(**c["condenser"])
+            c["spheres"] = tuple(Sphere(**{**s, "location": tuple(s["location"])}) for s in c.get("spheres", ()))
             return Scene(**c)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise DataError(f"this scene is broken: {type(e).__name__}: {e}") from e

@@ -19,6 +19,7 @@ import yaml
 from .errors import DataError, InputError
 
 Range = tuple[float, float]
+Counts = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class Settings:
     blur_limit: float = 0.0  # crystals blurred by more than so many times their short side have no label; 0: all have
     area_window: float = 0.0  # largest over smallest area within an image, a window anywhere in ``area``; 0: all of it
     contact: float = 0.0  # chance that a crystal grows from the one before: in contact, parallel or as a twin
+    visible: float = 1.0  # smallest part of a crystal's hull that is on the image; 1: the border cuts none
+    spheres: Counts = (0, 0)  # number of gas bubbles and round cells, which have no label, uniform
+    sphere_size: Range = (4.0, 64.0)  # px, their diameter, log-uniform
+    sphere_index: Range = (0.75, 1.1)  # their refractive index over that of the drop (gas in water: 0.75), uniform
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -123,6 +128,10 @@ _ADDED = (
     "blur_limit",
     "area_window",
     "contact",
+    "visible",
+    "spheres",
+    "sphere_size",
+    "sphere_index",
 )
 
 
@@ -136,10 +145,10 @@ def checked(name: str, value: Any, hint: Any) -> Any:
         if value not in get_args(hint):
             raise InputError(f"{name} is {value!r}; allowed are {', '.join(get_args(hint))}")
         return value
-    if hint == Range:
+    if hint in (Range, Counts):
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             raise InputError(f"{name} is {value!r}; it takes two numbers, [low, high]")
-        low, high = (checked(name, v, float) for v in value)
+        low, high = (checked(name, v, get_args(hint)[0]) for v in value)
         if low > high:
             raise InputError(f"{name} is [{low}, {high}]; the first number must not be above the second")
         return (low, high)
@@ -198,6 +207,10 @@ def _check_values(s: Settings) -> None:
     need(s.focus[0] >= 0 and s.focus[1] <= 1, "focus", "a part of the depth lies in [0, 1]")
     need(s.aperture[0] > 0 and s.aperture[1] <= 1000, "aperture", "a factor is positive, up to 1000")
     need(s.blur_limit >= 0, "blur_limit", "it takes 0 (all crystals have labels) or a positive number of short sides")
+    need(0 < s.visible <= 1, "visible", "a part of a crystal lies in (0, 1]; 1: the border cuts none")
+    need(s.spheres[0] >= 0 and s.spheres[1] <= 1000, "spheres", "it takes two whole numbers from 0 to 1000")
+    need(s.sphere_size[0] > 0, "sphere_size", "diameters are positive, in px")
+    need(s.sphere_index[0] >= 0.1 and s.sphere_index[1] <= 4, "sphere_index", "refractive indices from 0.1 to 4")
     need(s.area_window == 0 or s.area_window > 1, "area_window", "it takes 0 (no window) or a ratio above 1")
     for name in ("lamp_power", "lamp_power_deviation", "bottom_lamp_radius"):
         need(getattr(s, name) >= 0, name, "it must not be negative")
