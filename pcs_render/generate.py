@@ -23,6 +23,7 @@ from .scene import Camera, Crystal, Lamp, Scene, Target
 from .settings import Settings
 
 Floats = NDArray[np.float64]
+Drawn = tuple[slice, slice, NDArray[np.bool_], int]  # rows, columns, the mask there, its pixels
 
 TRIES = 1000  # poses for one target before it is skipped
 BATCH = 4  # poses fitted together
@@ -54,7 +55,8 @@ def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -
             break
         neighbour = None
         if settings.contact and crystals:
-            target, neighbour = grown(settings, Draws(seed, image, exact.CONTACT, item), target, crystals[-1])
+            neighbour = grown(settings, Draws(seed, image, exact.CONTACT, item), target, crystals[-1])
+            target = neighbour.target if neighbour else target
         crystal = _place(settings, camera, seed, image, item, target, shapes, choice, layers, neighbour)
         if crystal is None:
             unmet.append(target)
@@ -118,7 +120,7 @@ class Layers:
         self.settings = settings
         self.count = np.zeros((settings.height, settings.width), np.int16)
         self.covered = 0  # px
-        self.masks: list[tuple[slice, slice, NDArray[np.bool_], int]] = []
+        self.masks: list[Drawn] = []
 
     def accept(self, hull: Floats) -> bool:
         """Add a (K, 2) hull unless it overlaps too much with what is there."""
@@ -127,33 +129,36 @@ class Layers:
         if (window[mask] >= self.settings.max_layers).any():
             return False
         size = int(mask.sum())
-        if any(self._iou(rows, columns, mask, size, other) > self.settings.max_iou for other in self.masks):
+        if any(self._iou((rows, columns, mask, size), other) > self.settings.max_iou for other in self.masks):
             return False
         self.covered += int((mask & (window == 0)).sum())
         window += mask
         self.masks.append((rows, columns, mask, size))
         return True
 
-    def _iou(
-        self,
-        rows: slice,
-        columns: slice,
-        mask: NDArray[np.bool_],
-        size: int,
-        other: tuple[slice, slice, NDArray[np.bool_], int],
-    ) -> float:
-        rows2, columns2, mask2, size2 = other
-        small, large = min(size, size2), max(size, size2)
+    def touches(self, hull: Floats) -> bool:
+        """Does a (K, 2) hull share pixels with the one that was added last?"""
+        rows, columns, mask = drawn(hull, self.settings.width, self.settings.height)
+        return _shared((rows, columns, mask, int(mask.sum())), self.masks[-1]) > 0
+
+    def _iou(self, one: Drawn, other: Drawn) -> float:
+        small, large = min(one[3], other[3]), max(one[3], other[3])
         if small <= self.settings.max_iou * large:  # no overlap can be that large
             return 0.0
-        top, bottom = max(rows.start, rows2.start), min(rows.stop, rows2.stop)
-        left, right = max(columns.start, columns2.start), min(columns.stop, columns2.stop)
-        if top >= bottom or left >= right:
-            return 0.0
-        a = mask[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
-        b = mask2[top - rows2.start : bottom - rows2.start, left - columns2.start : right - columns2.start]
-        both = int((a & b).sum())
-        return both / (size + size2 - both)
+        both = _shared(one, other)
+        return both / (one[3] + other[3] - both)
+
+
+def _shared(one: Drawn, other: Drawn) -> int:
+    """Number of pixels that belong to both."""
+    (rows, columns, mask, _), (rows2, columns2, mask2, _) = one, other
+    top, bottom = max(rows.start, rows2.start), min(rows.stop, rows2.stop)
+    left, right = max(columns.start, columns2.start), min(columns.stop, columns2.stop)
+    if top >= bottom or left >= right:
+        return 0
+    a = mask[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
+    b = mask2[top - rows2.start : bottom - rows2.start, left - columns2.start : right - columns2.start]
+    return int((a & b).sum())
 
 
 def _place(
@@ -181,8 +186,9 @@ def _place(
     draw = Draws(seed, image, exact.POSES, item)
     for tried in range(0, TRIES, BATCH):
         roll, tilt, location = _poses(settings, camera, draw, target, abs(float(c)), abs(float(s)))
-        if neighbour is not None and tried < contact.TRIES:  # then there is no room beside it, and any place will do
-            roll, tilt, location = contact.beside(camera, neighbour, roll, tilt, location)
+        beside = neighbour is not None and tried < contact.TRIES  # then there is no room beside it, and any place will do
+        if neighbour is not None and beside:
+            roll, tilt, location = contact.beside(camera, neighbour, roll, tilt)
         found = fit(vertices, edges, boxes, roll, tilt, location, camera)
         for k in np.flatnonzero(within(found.boxes, boxes, tolerance)):
             crystal = Crystal(
@@ -196,7 +202,9 @@ def _place(
                 target,
             )
             hull = _hull_inside(camera, vertices, crystal, settings.visible)
-            if hull is not None and layers.accept(hull):
+            if hull is None or (beside and not layers.touches(hull)):
+                continue
+            if layers.accept(hull):
                 return crystal
     return None
 

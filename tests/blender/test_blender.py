@@ -18,6 +18,7 @@ from pcs_render import generate
 from pcs_render.blender import Renderer, SceneFailed, find_blender
 from pcs_render.errors import BlenderError
 from pcs_render.geometry import crystal_points, hull2d, pixels, polygon_area, project
+from pcs_render.labels import labels
 from pcs_render.profile import PROFILES
 from pcs_render.settings import Settings
 
@@ -85,6 +86,65 @@ def mask(polygon, width, height, fine=8):
 
 def iou(a, b):
     return (a & b).sum() / (a | b).sum()
+
+
+BRIGHT = dataclasses.replace(
+    SMALL, width=96, height=64, bright_field=1.0, relief=(0.5, 0.5), brightness=(0.4, 0.4), refractive_index=(1.1, 1.1)
+)
+
+
+@pytest.fixture(scope="module")
+def drafts(blender):
+    with Renderer(PROFILES["draft"], blender) as renderer:
+        yield renderer
+
+
+@pytest.mark.parametrize("aperture", [0.1, 10.0])
+def test_the_bare_ground_of_a_bright_field_is_even_whatever_the_blur(drafts, aperture):
+    s = scene(0, dataclasses.replace(BRIGHT, aperture=(aperture, aperture), focus=(0.0, 0.0)))
+    bare = grey(drafts.render(dataclasses.replace(s, crystals=())))
+    assert np.ptp(bare) <= 12  # of the denoiser; where the ground ends, pixels are 80 grey levels darker
+    assert 100 < bare.mean() < 200
+
+
+def test_light_from_below_throws_no_shadows(drafts):
+    """Around a crystal the ground is as bright as without it, and the crystal's edges are not."""
+    s = scene(0, dataclasses.replace(BRIGHT, f_stop=0.0, max_crystals=1, area=(300.0, 900.0)))
+    bare = grey(drafts.render(dataclasses.replace(s, crystals=()))).astype(int)
+    picture = grey(drafts.render(s)).astype(int)
+    inside = mask(hull(s, s.crystals[0]), 96, 64)
+    wide = np.any([np.roll(inside, move, (0, 1)) for move in np.ndindex(5, 5)], axis=0)
+    wide = np.roll(wide, (-2, -2), (0, 1))
+    assert np.abs(picture - bare)[~wide].max() <= 4
+    assert np.abs(picture - bare)[inside].max() > 30
+
+
+def test_spheres_are_seen_and_have_no_label(drafts):
+    s = scene(0, dataclasses.replace(BRIGHT, f_stop=0.0, max_crystals=1, spheres=(1, 1), sphere_size=(20.0, 20.0)))
+    assert len(labels(s).boxes) == 1
+    alone = dataclasses.replace(s, crystals=(), spheres=(dataclasses.replace(s.spheres[0], refractive_index=0.75),))
+    changed = grey(drafts.render(alone)).astype(int) - grey(drafts.render(dataclasses.replace(alone, spheres=())))
+    rows, columns = np.nonzero(np.abs(changed) > 20)
+    x, y = project(s.camera, alone.spheres[0].location)
+    distance = np.hypot(columns + 0.5 - x, rows + 0.5 - y)
+    assert len(rows) > 20
+    assert distance.max() < 20 / 2 + 2  # a bubble is dark at its edge
+
+
+def test_labels_of_cut_and_touching_crystals_agree_with_the_pixels(calibrated):
+    settings = Settings(
+        width=160, height=128, area=(60.0, 4000.0), long_side=128.0, material="opaque", f_stop=0.0, covered=(0.3, 0.3),
+        visible=0.3, contact=0.5,
+    )  # fmt: skip
+    s = scene(1, settings)
+    polygons = labels(s).polygons
+    cut = [i for i, p in enumerate(polygons) if p.min() == 0 or (p.max(0) == (160, 128)).any()]
+    assert cut
+    for i in cut:
+        seen = grey(calibrated.render(dataclasses.replace(s, crystals=(s.crystals[i],)))) > 255 * s.crystals[i].tint / 2
+        assert iou(seen, mask(polygons[i], 160, 128)) >= 0.95
+    together = np.any([mask(polygon, 160, 128) for polygon in polygons], axis=0)
+    assert iou(grey(calibrated.render(s)) > 255 * 0.75 / 2, together) >= 0.97
 
 
 @pytest.mark.parametrize(("width", "height"), [(256, 256), (160, 96), (96, 160)])
