@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from .pipeline import Pipeline
 from .steps import (
+    JPEG,
     Blur,
     Brightness,
     Contrast,
+    CrossedPolarisers,
+    Debris,
     DropEdge,
     Flip,
     GaussianNoise,
@@ -16,10 +19,14 @@ from .steps import (
     InterferenceLayer,
     Invert,
     KeepDetectable,
+    Marks,
     MinEdge,
     PerlinLayer,
     RandomCrop,
     Rotate90,
+    Saturate,
+    Scratches,
+    Sharpen,
     Splines,
     Vignette,
     WellWall,
@@ -35,8 +42,9 @@ def microscope_pipeline(
 ) -> Pipeline:
     """A pipeline that makes rendered crystals look like photographs of drops.
 
-    Crystals of all sizes, cut by the border; grain, the edge of the drop, the wall of the well, uneven light, contrast turned
-    around; noise, layers, scratches and symmetries as in ``default_pipeline``, mostly weaker.
+    Crystals of all sizes, cut by the border, with marks inside; grain, debris, scratches, the edge of the drop, the wall of the
+    well, crossed polarisers, uneven light, contrast turned around, what cameras do; noise, layers, fibres and symmetries as
+    in ``default_pipeline``, mostly weaker.
 
     Args:
         seed: of all random numbers.
@@ -57,19 +65,26 @@ def microscope_pipeline(
             RandomCrop(size, scale),
             MinEdge(min_edge),
             Highlight(p=0.3),
+            Marks(p=0.4),
             Brightness(exponent=(-0.5, 0.7)),
             PerlinLayer(p=0.1, textures=(1, 4)),
             InterferenceLayer(p=0.05, textures=(1, 4)),
             Contrast(exponent=(-1.0, 1.0)),
             Grain(p=0.8),
+            Debris(p=0.35),
+            Scratches(p=0.15),
             DropEdge(p=0.35),
+            CrossedPolarisers(p=0.08),
             Vignette(p=0.7),
             WellWall(p=0.2),
             Splines(p=0.1, curves=(1, 4)),
-            Invert(p=0.12),
+            Invert(p=0.06),
             Blur(p=0.4, kernels=(3, 5, 7)),
             GaussianNoise(p=0.7, sigma=(0.004, 0.04)),
             ImpulseNoise(p=0.05, white=(0.0, 0.01), black=(0.0, 0.01)),
+            Sharpen(p=0.15),
+            Saturate(p=0.15),
+            JPEG(p=0.1),
             Rotate90(),
             Flip(),
             KeepDetectable(threshold),

@@ -17,6 +17,7 @@ from ..transfer import host_tensors
 from .update import keys_of, per_image, update
 
 _WAVES = 6
+_CURVE = ("cx", "cy", "radius", *(f"{part}{k}" for k in range(2, _WAVES + 1) for part in "cs"))
 _STEP = 4  # px between the points where smooth fields are computed
 _COLUMNS = (
     *("cx", "cy", "radius", "dark", "reach", "power", "lean", "lean_at", "middle", "slope_x", "slope_y", "patches"),
@@ -160,7 +161,7 @@ def _bulge(waves: dict[str, NDArray], c: NDArray, s: NDArray) -> NDArray:
 
 def _depth(columns: dict[str, NDArray], rows: NDArray, points: NDArray) -> NDArray:
     """(M,) distance from the edge of drop ``rows`` at (M, 2) points, px, positive inside; exact to first order."""
-    own = {name: values[rows] for name, values in columns.items()}
+    own = {name: columns[name][rows] for name in _CURVE}
     dx, dy = points[:, 0] - own["cx"], points[:, 1] - own["cy"]
     rho, angle = np.hypot(dx, dy), np.arctan2(dy, dx)
     bulge, slope = np.zeros(len(rho)), np.zeros(len(rho))
@@ -190,7 +191,7 @@ def _dropped(images: Tensor, keys: Tensor, patch_size: Tensor, shape: Tensor, wa
     bulge += 1
     depth = (s["radius"] * bulge - rho) / ((slope / bulge).square_() + 1).sqrt_()
     lean = 1 - s["lean"] * (0.5 + 0.5 * (c1 * torch.cos(s["lean_at"]) + s1 * torch.sin(s["lean_at"])))
-    fade = torch.exp(-(depth.clamp(min=0) / s["reach"]).pow(s["power"]))
+    fade = torch.exp((depth.clamp(min=0) / s["reach"]).pow(s["power"]).clamp_(max=30).neg_())
     gain = s["middle"] * (1 - s["dark"] * lean * fade)
     gain = gain * (1 + s["slope_x"] * (x - width / 2) + s["slope_y"] * (y - height / 2))
     inside = fields.upsampled(gain, _STEP, height, width)
@@ -202,7 +203,7 @@ def _dropped(images: Tensor, keys: Tensor, patch_size: Tensor, shape: Tensor, wa
     edge = fields.upsampled(depth, _STEP, height, width)
     w = {name: per_image(shape[:, i]) for i, name in enumerate(_COLUMNS)}
     within = fields.smoothstep((edge / w["soft"]).add_(0.5))
-    lines = torch.exp(-((edge - w["line_at"]) / w["line_width"]).square_()).mul_(w["line"])
-    ink = torch.exp(-(edge / w["ink_width"]).square_()).mul_(w["ink"])
+    lines = fields.bump((edge - w["line_at"]).div_(w["line_width"])).mul_(w["line"])
+    ink = fields.bump(edge.div_(w["ink_width"])).mul_(w["ink"])
     images.mul_(inside).sub_(outside).mul_(within).add_(outside)
-    return images.mul_(1 - ink).add_(lines).clamp_(0, 1)
+    return images.mul_(ink.neg_().add_(1)).add_(lines).clamp_(0, 1)

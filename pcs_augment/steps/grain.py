@@ -17,7 +17,7 @@ from ..transfer import host_tensors
 from .update import keys_of, per_image, update
 
 _TABLE = 128  # grains along a side before the texture repeats, turned against the picture
-_COLUMNS = ("ux", "uy", "vx", "vy", "shift_x", "shift_y", "light_x", "light_y", "sigma", "bare", "sharp")
+_COLUMNS = ("ux", "uy", "vx", "vy", "shift_x", "shift_y", "sigma", "bare", "sharp", *(f"k{i}" for i in range(9)))
 
 
 class Grain(Step):
@@ -67,17 +67,16 @@ class Grain(Step):
         reach = across * m.uniform(5, 0.4, 0.8)
         step = np.cos(lit) * reach, np.sin(lit) * reach
         relief = m.uniform(6) < 0.8
-        light = [np.where(relief, d[0] * step[0] + d[1] * step[1], 0.0) for d in (u, v)]
-        variance = np.where(relief, 2 * (4 / 9 - _overlap(light[0]) * _overlap(light[1])), 4 / 9)
+        kernel = _kernel([d[0] * step[0] + d[1] * step[1] for d in (u, v)])
+        kernel[~relief] = [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
         columns = {
             "sample": sample,
             **keys_of(stream.keys, sample),
             **{"ux": u[0], "uy": u[1], "vx": v[0], "vy": v[1]},
             "shift_x": m.uniform(7, 0, _TABLE),
             "shift_y": m.uniform(8, 0, _TABLE),
-            "light_x": light[0],
-            "light_y": light[1],
-            "sigma": m.uniform(9, *self.sigma) / 255 / np.sqrt(variance),
+            **{f"k{i}": kernel[:, i // 3, i % 3] for i in range(9)},
+            "sigma": m.uniform(9, *self.sigma) / 255 / _deviation(kernel),
             "bare": m.uniform(10, -1.5, 1.0),
             "sharp": m.uniform(11, 0.3, 1.5),
             "patch": 20 * 10 ** m.uniform(12),
@@ -92,10 +91,20 @@ class Grain(Step):
         return images
 
 
-def _overlap(shift: NDArray) -> NDArray:
-    """Correlation of linearly interpolated white noise with itself, ``shift`` points apart: the cubic B-spline."""
-    d = np.abs(shift)
-    return np.where(d < 1, 2 / 3 - d**2 + d**3 / 2, np.maximum(2 - d, 0) ** 3 / 6)
+def _kernel(light: list[NDArray]) -> NDArray:
+    """(A, 3, 3) weights (y, x) of a grain and its neighbours: itself less what lies ``light`` (x, y) grains away, within 1."""
+    at = np.arange(-1, 2)
+    x, y = (np.maximum(0, 1 - np.abs(at - d[:, None])) for d in light)
+    weights = -y[:, :, None] * x[:, None, :]
+    weights[:, 1, 1] += 1
+    return weights
+
+
+def _deviation(kernel: NDArray) -> NDArray:
+    """(A,) standard deviation of white noise under these weights, at places between the grains, interpolated linearly."""
+    d = np.abs(np.arange(3)[:, None] - np.arange(3))
+    overlap = np.where(d == 0, 2 / 3, np.where(d == 1, 1 / 6, 0))
+    return np.sqrt(np.einsum("aij,ik,jl,akl->a", kernel, overlap, overlap, kernel))
 
 
 def _grained(images: Tensor, keys: Tensor, patch: Tensor, numbers: Tensor) -> Tensor:
@@ -103,12 +112,13 @@ def _grained(images: Tensor, keys: Tensor, patch: Tensor, numbers: Tensor) -> Te
     s = {name: per_image(numbers[:, i]) for i, name in enumerate(_COLUMNS)}
     x = torch.arange(width, device=images.device, dtype=torch.float32).view(1, 1, 1, -1)
     y = torch.arange(height, device=images.device, dtype=torch.float32).view(1, 1, -1, 1)
-    points = fields.lattice(keys, LANE_PIXEL, _TABLE * _TABLE)
-    u, v = s["ux"] * x + s["uy"] * y, s["vx"] * x + s["vy"] * y
-    noise = _interpolated(points, u + s["shift_x"], v + s["shift_y"])
-    lit = _interpolated(points, u.add_(s["shift_x"] + s["light_x"]), v.add_(s["shift_y"] + s["light_y"]))
-    flat = (s["light_x"] == 0) & (s["light_y"] == 0)
-    noise = torch.where(flat, noise, noise - lit)
+    white = fields.lattice(keys, LANE_PIXEL, _TABLE * _TABLE).view(-1, _TABLE, _TABLE)
+    points = torch.zeros_like(white)
+    for i in range(9):
+        points += white.roll((1 - i // 3, 1 - i % 3), (1, 2)) * s[f"k{i}"][:, 0]
+    noise = _interpolated(
+        points.flatten(1), s["ux"] * x + (s["uy"] * y + s["shift_x"]), s["vx"] * x + (s["vy"] * y + s["shift_y"])
+    )
     where = fields.smooth(keys, LANE_LATTICE, patch, height, width).sub_(s["bare"]).mul_(s["sharp"]).add_(0.5)
     return images.add_(noise.mul_(fields.smoothstep(where)).mul_(s["sigma"])).clamp_(0, 1)
 

@@ -43,8 +43,8 @@ class WellWall(Step):
     The edges lie at a random angle and cover a share of the picture drawn from ``cover``; with chance ``corner`` there are two
     of them at right angles. Two smooth random fields make them ragged (6 to 16 px and 24 to 80 px long, each displacing the
     edge by up to a few px) and a ramp of ``soft`` px blurs them. The wall lets a share U(through) of the light pass and adds
-    a grey level of U(0, 0.04) and, close to its edge, a few bright glints. Outside, the light fades towards the wall over 2 to
-    60 px.
+    a grey level of U(0, 0.04) and, close to its edge, a few bright glints. In front of it, up to half of the light
+    is lost, less with the square of the distance over a reach of 2 to 60 px.
 
     Objects are cut at the straight edges: outlines and boxes become those of the visible part, and objects with less than
     ``visible`` of their area left are dropped. With chance ``clear`` the wall lets 25 to 60 % of the light pass; objects under
@@ -178,8 +178,10 @@ def _walled(images: Tensor, keys: Tensor, grain: Tensor, shape: Tensor) -> Tenso
     depth -= s["round"]
     rough = fields.smooth(keys, LANE_LATTICE, grain, height, width)
     depth += fields.smooth(keys, LANE_PAINT, grain * 4.5, height, width).mul_(s["coarse"]).add_(rough * s["fine"])
-    glints = rough.sub_(1.7).clamp_(min=0).mul_(s["glint"]).mul_(torch.exp(depth * -0.06).clamp_(max=1))
-    light = 1 - s["shade"] * torch.exp((depth / s["reach"]).clamp_(max=0))
+    glints = (
+        rough.sub_(1.7).clamp_(min=0).mul_(s["glint"]).mul_(depth.mul(1 / 25).clamp_(min=0).add_(1).square_().reciprocal_())
+    )
+    light = depth.div(-s["reach"]).clamp_(min=0).add_(1).square_().reciprocal_().mul_(-s["shade"]).add_(1)
     dark = fields.smoothstep(depth.div_(s["soft"]).add_(0.5))
     gain = light.mul_(1 - dark).add_(dark * s["through"])
     return images.mul_(gain).add_(dark.mul_(glints.add_(s["level"]))).clamp_(0, 1)

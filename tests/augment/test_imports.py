@@ -17,7 +17,7 @@ FLOORS = {
         {"errors", "files", "sample"},
         {"dispatch", "checks", "plan", "transfer", "statistics", "boxes"},
         {"rng", "ragged", "raster", "gaussian"},
-        {"noise", "targets", "fields"},
+        {"noise", "targets", "fields", "stamps"},
         {"kernels", "clipping", "placing"},
         {"base"},
         {"steps"},

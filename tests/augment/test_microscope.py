@@ -12,7 +12,10 @@ from pcs_augment import boxes as bx
 from pcs_augment import clipping
 
 sizes = st.integers(1, 40)
-STEPS = [pa.RandomCrop, pa.WellWall, pa.DropEdge, pa.Grain, pa.Vignette, pa.Invert]
+STEPS = [
+    *(pa.RandomCrop, pa.WellWall, pa.DropEdge, pa.Grain, pa.Vignette, pa.Invert, pa.Scratches, pa.Debris, pa.Marks),
+    *(pa.CrossedPolarisers, pa.Saturate, pa.Sharpen, pa.JPEG),
+]
 
 
 def everything(seed=0, **options):
