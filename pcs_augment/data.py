@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from . import boxes as bx
-from . import json_labels
+from . import images, json_labels
 from .errors import DataError, InputError
 from .ragged import BatchTargets, Outlines, Target, Targets, gathered
 
 SUFFIXES = (".json.gzip", ".json.gz", ".gzip", ".json")
-MAX_PIXELS = 2**28
+NO = ("", "0", "0.0", "false", "no", "none", "null")
+LARGEST, SMALLEST = 1e7, 1e-6  # px of boxes: beyond, float32 is too coarse or 0
 
 
 class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
@@ -33,13 +34,16 @@ class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
     annotations: ``.json``, ``.json.gz``, ``.gzip`` or ``.json.gzip``; images: their folder, by default the one beside the JSON
     that is named like it. Five-number ``bbox`` are the published PCS form (cx, cy, w, h, degrees counter-clockwise);
     four-number ones are COCO's (left, top, w, h), and where there is a polygon the oriented box is the minimum-area one around
-    it. Crowd annotations are left out. published_labels=True moves labels down by 1 px: the released PCS files lie that much
-    too high; leave it off for any other file. Large files are read block by block where numba is installed
-    (``pip install 'pcs-augment[cpu]'``): the published training set, 16.8 million crystals, takes about 3 GiB; without, all of
-    the text and its Python objects are in memory at once.
+    it; a polygon also makes up for a ``bbox`` that is no box. Crowd annotations are left out. Others that cannot be used (no
+    area, run lengths without a polygon, broken) are skipped: ``skipped`` lists their ids and one warning counts them;
+    strict=True refuses them. white: of images with more than 8 bits, see ``pcs_augment.images.read_grey``, which also says what
+    becomes of EXIF orientations. published_labels=True moves labels down by 1 px: the released PCS files lie that much too
+    high; leave it off for any other file. Large files are read block by block where numba is installed: the published training
+    set, 16.8 million crystals, takes about 3 GiB; without, all of the text and its Python objects are in memory at once.
 
-    Item i is (image, target, i): image (1, H, W) uint8 grey; target ``boxes (N, 5)`` and ``polygons`` (N outlines) as
-    float32 in px and radians, ``labels (N,)`` counted from 0 in the order of the categories, ``image_id`` int.
+    Item i is (image, target, first_index + i): image (1, H, W) uint8 grey; target ``boxes (N, 5)`` and ``polygons`` (N
+    outlines) as float32 in px and radians, ``labels (N,)`` counted from 0 in the order of the categories, ``image_id`` int.
+    first_index: of data sets that are used side by side, see ``number_parts``.
     Raises DataError for whatever is missing, malformed, unreadable or outside the folder.
     """
 
@@ -48,12 +52,16 @@ class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
         annotations: str | os.PathLike[str],
         images: str | os.PathLike[str] | None = None,
         published_labels: bool = False,
+        strict: bool = False,
+        white: float | None = None,
+        first_index: int = 0,
     ) -> None:
-        self.path = Path(annotations)
+        self.path, self.white, self.first_index = Path(annotations), white, first_index
         self.folder = Path(images) if images is not None else self.path.with_name(_stem(self.path))
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: no such folder of images; pass images=FOLDER")
-        document, columns = _read(self.path, 1.0 if published_labels else 0.0)
+        skipped = Skipped(self.path, strict)
+        document, columns = _read(self.path, 1.0 if published_labels else 0.0, skipped)
         entries = _list_of_dicts(document, "images", self.path)
         self.categories: list[dict[str, Any]] = _list_of_dicts(document, "categories", self.path)
         self.image_ids = np.array([_integer(e, "id", self.path) for e in entries], dtype=np.int64)
@@ -62,10 +70,12 @@ class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
         if columns is None:
             columns = json_labels.Columns(1.0 if published_labels else 0.0)
             for a in _list_of_dicts(document, "annotations", self.path):
-                one = _annotation(a, self.path)
+                one = _annotation(a, self.path, skipped)
                 if one is not None:
                     columns.add(one)
         self._keep(columns)
+        self.skipped = skipped.ids
+        skipped.warn()
 
     def _keep(self, columns: json_labels.Columns) -> None:
         if len(np.unique(self.image_ids)) != len(self.image_ids):
@@ -110,18 +120,66 @@ class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
 
     def __getitem__(self, i: int) -> tuple[Tensor, Target, int]:
         target = self.target(i)
-        name = self.file_names[i]
-        path = self.folder / name
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise DataError(f"{self.path}: file_name {name!r} leads out of {self.folder}; image files must lie inside it")
-        image = read_grey(path)
+        path = self.image_path(i)
         height, width = self.sizes[i]
+        image = torch.from_numpy(images.read_grey(path, self.white, (height, width)))[None]
         if (height is not None and height != image.shape[1]) or (width is not None and width != image.shape[2]):
             raise DataError(
                 f"{path} is {image.shape[1]} x {image.shape[2]} px, {self.path.name} says {height} x {width}; "
                 "labels and image do not belong together"
             )
-        return image, target, i
+        return image, target, self.first_index + i
+
+    def image_path(self, i: int) -> Path:
+        """The file of image i. Raises DataError for a name that climbs out of the folder; links are followed."""
+        name = self.file_names[i]
+        path = os.path.normpath(name)
+        if os.path.isabs(path) or path.split(os.sep)[0] == os.pardir:
+            raise DataError(f"{self.path}: file_name {name!r} leads out of {self.folder}; image files must lie inside it")
+        return self.folder / path
+
+    def __add__(self, other: Any) -> ConcatDataset[Any]:  # type: ignore[override]
+        return number_parts(ConcatDataset([self, other]))
+
+
+class Skipped:
+    """Annotations that cannot be used: collected to be named in one warning, or refused at once if ``strict``."""
+
+    def __init__(self, path: Path, strict: bool) -> None:
+        self.path, self.strict = path, strict
+        self.ids: list[Any] = []
+        self.reasons: list[str] = []
+
+    def add(self, annotation: Any, error: DataError) -> None:
+        if self.strict:
+            raise error
+        self.ids.append(annotation)
+        if len(self.reasons) < 5:
+            self.reasons.append(str(error).removeprefix(f"{self.path}: "))
+
+    def warn(self) -> None:
+        if self.ids:
+            more = f"; and {len(self.ids) - 5} more" if len(self.ids) > 5 else ""
+            warnings.warn(
+                f"{self.path}: {len(self.ids)} annotations cannot be used and are skipped: {'; '.join(self.reasons)}{more}. "
+                "Correct them, or refuse such files with strict=True",
+                stacklevel=4,
+            )
+
+
+def number_parts(data: Any) -> Any:
+    """Give the data sets in a ConcatDataset distinct indices, so that no two images share their noise; returns ``data``.
+
+    The first keeps 0, 1, ..; each following one counts on. ``AugmentedLoader`` calls this for its loader's data set.
+    """
+    if isinstance(data, ConcatDataset):
+        first = 0
+        for part in data.datasets:
+            number_parts(part)
+            if isinstance(part, PCSDataset) or hasattr(part, "first_index"):
+                part.first_index = first
+            first += len(part)  # type: ignore[arg-type]
+    return data
 
 
 def _stem(path: Path) -> str:
@@ -131,10 +189,10 @@ def _stem(path: Path) -> str:
     raise DataError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
 
 
-def _read(path: Path, shift: float) -> tuple[dict[str, Any], json_labels.Columns | None]:
+def _read(path: Path, shift: float, skipped: Skipped) -> tuple[dict[str, Any], json_labels.Columns | None]:
     """The document, and its annotations where it is so large that they were read apart."""
     with _readable(path):
-        streamed = json_labels.stream(path, lambda a: _annotation(a, path), shift)
+        streamed = json_labels.stream(path, lambda a: _annotation(a, path, skipped), shift)
     return (read_json(path), None) if streamed is None else streamed
 
 
@@ -201,32 +259,40 @@ def _text(entry: dict[str, Any], key: str, path: Path) -> str:
     return value
 
 
-def _annotation(a: Any, path: Path) -> json_labels.Annotation | None:
-    """One entry of the annotations; None for a crowd."""
-    if a.get("iscrowd"):
+def _annotation(a: Any, path: Path, skipped: Skipped) -> json_labels.Annotation | None:
+    """One entry of the annotations; None for a crowd, and for what cannot be used."""
+    crowd = a.get("iscrowd")
+    if crowd and not (isinstance(crowd, str) and crowd.strip().lower() in NO):  # some converters write text
         return None
     image, category = _integer(a, "image_id", path), _integer(a, "category_id", path)
-    return json_labels.Annotation(a.get("id"), image, category, *_shape_of(a, path))
+    try:
+        return json_labels.Annotation(a.get("id"), image, category, *_shape_of(a, path))
+    except DataError as e:
+        skipped.add(a.get("id"), e)
+        return None
+
+
+def usable(annotation: dict[str, Any], path: Path) -> bool:
+    """Whether an annotation of the file is among the data set's objects."""
+    return _annotation(annotation, path, Skipped(path, strict=False)) is not None
+
+
+def oriented(annotation: dict[str, Any]) -> bool:
+    """Whether its ``bbox`` has the five numbers of the published files."""
+    box = annotation.get("bbox")
+    return isinstance(box, list | tuple) and len(box) == 5
 
 
 def _shape_of(annotation: dict[str, Any], path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The oriented box (5,) and outline (K, 2) of one annotation."""
+    """The oriented box (5,) and outline (K, 2) of one annotation. Raises DataError where neither says where it is."""
     where = f"{path}: annotation {annotation.get('id')}"
-    numbers = _numbers(annotation.get("bbox"), f"{where}: 'bbox'")
-    if len(numbers) not in (4, 5) or (numbers[2:4] <= 0).any():
-        raise DataError(
-            f"{where}: 'bbox' must be [cx, cy, w, h, degrees] or [x, y, w, h] with w, h > 0, got {numbers.tolist()}"
-        )
-    segments = annotation.get("segmentation") or []
-    if not isinstance(segments, list):
-        raise DataError(f"{where}: 'segmentation' must be a list of polygons (run-length masks only for crowds)")
-    parts = [_numbers(s, f"{where}: 'segmentation'") for s in segments]
-    for p in parts:
-        if len(p) < 6 or len(p) % 2:
-            raise DataError(f"{where}: a polygon needs at least 3 points as [x1, y1, x2, y2, ...], got {len(p)} numbers")
-    outline = parts[0].reshape(-1, 2) if parts else None
-    if len(parts) > 1:  # one crystal seen in several pieces: its outline goes around all of them
-        outline = bx.convex_hull(np.concatenate(parts).reshape(-1, 2))
+    outline = _outline(annotation.get("segmentation") or [], where)
+    try:
+        numbers = _box_numbers(annotation.get("bbox"), where)
+    except DataError:
+        if outline is None:
+            raise
+        numbers = np.zeros(4)  # the polygon says it
     if len(numbers) == 5:
         box = bx.le90(np.append(numbers[:4], -np.radians(numbers[4]))[None])[0]
     elif outline is not None:
@@ -236,7 +302,30 @@ def _shape_of(annotation: dict[str, Any], path: Path) -> tuple[NDArray[np.float6
     else:
         x, y, w, h = numbers
         box = bx.le90(np.array([[x + w / 2, y + h / 2, w, h, 0.0]]))[0]
+    if np.abs(box[:4]).max() > LARGEST or box[2:4].min() < SMALLEST:
+        raise DataError(f"{where}: a box of {box[2]:g} x {box[3]:g} px at ({box[0]:g}, {box[1]:g}) fits no image")
     return box, outline if outline is not None else bx.box_corners(box[None])[0]
+
+
+def _box_numbers(value: Any, where: str) -> NDArray[np.float64]:
+    numbers = _numbers(value, f"{where}: 'bbox'")
+    if len(numbers) not in (4, 5) or (numbers[2:4] <= 0).any():
+        raise DataError(
+            f"{where}: 'bbox' must be [cx, cy, w, h, degrees] or [x, y, w, h] with w, h > 0, got {numbers.tolist()}"
+        )
+    return numbers
+
+
+def _outline(segments: Any, where: str) -> NDArray[np.float64] | None:
+    if not isinstance(segments, list):
+        raise DataError(f"{where}: 'segmentation' must be a list of polygons (run-length masks are read of crowds only)")
+    parts = [_numbers(s, f"{where}: 'segmentation'") for s in segments]
+    for p in parts:
+        if len(p) < 6 or len(p) % 2:
+            raise DataError(f"{where}: a polygon needs at least 3 points as [x1, y1, x2, y2, ...], got {len(p)} numbers")
+    if len(parts) > 1:  # one crystal seen in several pieces: its outline goes around all of them
+        return bx.convex_hull(np.concatenate(parts).reshape(-1, 2))
+    return parts[0].reshape(-1, 2) if parts else None
 
 
 def _numbers(value: Any, where: str) -> NDArray[np.float64]:
@@ -249,35 +338,9 @@ def _numbers(value: Any, where: str) -> NDArray[np.float64]:
     return out
 
 
-def read_grey(path: str | os.PathLike[str]) -> Tensor:
-    """An image file as (1, H, W) uint8 grey; colour by its luma, deeper greys scaled to 8 bits. Raises DataError."""
-    try:
-        from PIL import Image
-    except ImportError as e:
-        raise DataError("reading images needs Pillow: pip install 'pcs-augment[data]'") from e
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{path}: {image.width} x {image.height} px, more than {MAX_PIXELS} are not read")
-                if image.mode.startswith("I") or image.mode == "F":
-                    return torch.from_numpy(_to_8bit(np.asarray(image, dtype=np.float64), image.mode))[None]
-                return torch.from_numpy(np.array(image.convert("L")))[None]
-    except FileNotFoundError as e:
-        raise DataError(f"{path}: no such image file") from e
-    except Image.DecompressionBombError as e:
-        raise DataError(f"{path}: refused, it would decompress to too many pixels ({e})") from e
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, zlib.error) as e:
-        raise DataError(f"{path}: not a readable image ({e})") from e
-
-
-def _to_8bit(values: NDArray[np.float64], mode: str) -> NDArray[np.uint8]:
-    if mode == "F":  # no agreed range: [0, 1] if it fits, else 8-bit levels
-        values = values * (255 if values.max(initial=0) <= 1 else 1)
-    else:
-        values = values / 257
-    return np.clip(np.round(np.nan_to_num(values)), 0, 255).astype(np.uint8)
+def read_grey(path: str | os.PathLike[str], white: float | None = None) -> Tensor:
+    """An image file as (1, H, W) uint8 grey; see ``pcs_augment.images.read_grey``. Raises DataError, InputError."""
+    return torch.from_numpy(images.read_grey(path, white))[None]
 
 
 def collate(samples: Sequence[tuple[Tensor, Target, int]]) -> tuple[Tensor, Targets, Tensor]:

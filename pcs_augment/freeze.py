@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from . import __version__
-from .data import SUFFIXES, PCSDataset, read_json
+from .data import SUFFIXES, PCSDataset, oriented, read_json, usable
 from .errors import DataError, InputError, OutputError, PcsError
 from .files import TEMPORARY, made_folder, written
 from .pipeline import Pipeline, default_pipeline
@@ -113,7 +113,7 @@ class _Job:
         position = {int(v): i for i, v in enumerate(data.image_ids)}
         self.annotations: list[list[dict[str, Any]]] = [[] for _ in position]  # in the order of the data set's objects
         for a in self.document["annotations"]:
-            if not a.get("iscrowd"):
+            if usable(a, data.path):
                 self.annotations[position[a["image_id"]]].append(a)
         stem = next(data.path.name.removesuffix(s) for s in SUFFIXES if data.path.name.endswith(s))
         self.out, self.json, self.folder, self.plans = out, out / f"{stem}.json", out / stem, out / "plans"
@@ -131,14 +131,16 @@ class _Job:
         return self.plans / f"labels_{self.label(block)}.json"
 
     def fingerprint(self) -> str:
-        """Of the labels, the file names and the sizes of the image files. Raises DataError for a missing one."""
+        """Of the labels and of the names and bytes of the image files. Raises DataError for a missing one."""
         digest = hashlib.sha256(json.dumps(self.document).encode())
-        for name in self.data.file_names:
-            path = self.data.folder / name
+        for i, name in enumerate(self.data.file_names):
+            path = self.data.image_path(i)
             try:
-                digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+                with open(path, "rb") as file:  # not the time of change, which a copy of the data set would not have
+                    content = hashlib.file_digest(file, "blake2b").hexdigest()
             except (OSError, ValueError) as e:
                 raise DataError(f"{path}: no such image file") from e
+            digest.update(f"{name}\0{content}\0".encode())
         return digest.hexdigest()
 
     def prepare(self, settings: dict[str, Any]) -> None:
@@ -287,21 +289,32 @@ def _augment(job: _Job, block: _Block, images: Tensor, rows: list[int], device: 
 
 
 def _published(annotations: list[dict[str, Any]], target: Target, keep: list[bool]) -> list[dict[str, Any]]:
-    """The kept annotations with box, outline and area as they are now: (cx, cy, w, h, degrees counter-clockwise)."""
+    """The kept annotations with box, outline and area as they are now, boxes with as many numbers as they had."""
     boxes = target["boxes"].double().numpy()
     out = []
     for a, box, polygon, kept in zip(annotations, boxes, target["polygons"], keep):
         if not kept:
             continue
-        cx, cy, w, h, degrees = (round(float(v), _DECIMALS) for v in (*box[:4], -np.degrees(box[4])))
-        least = 10.0**-_DECIMALS  # a side that rounds to 0 could not be read back
-        bbox = [cx, cy, max(w, least), max(h, least), degrees - 180 if degrees >= 90 else degrees + 0.0]
         points = polygon.double().numpy()
+        bbox = _oriented(box) if oriented(a) else _upright(points)
         x, y = points.T
         area = abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2
         outline = [round(float(v), _DECIMALS) for v in points.ravel()]
         out.append({**a, "area": round(area, _DECIMALS), "bbox": bbox, "segmentation": [outline]})
     return out
+
+
+def _oriented(box: NDArray[np.float64]) -> list[float]:
+    """cx, cy, w, h, degrees counter-clockwise in [-90, 90), as the published files have it."""
+    cx, cy, w, h, degrees = (round(float(v), _DECIMALS) for v in (*box[:4], -np.degrees(box[4])))
+    least = 10.0**-_DECIMALS  # a side that rounds to 0 could not be read back
+    return [cx, cy, max(w, least), max(h, least), degrees - 180 if degrees >= 90 else degrees + 0.0]
+
+
+def _upright(points: NDArray[np.float64]) -> list[float]:
+    """COCO's left, top, width, height around an outline."""
+    low, high = points.min(0), points.max(0)
+    return [round(float(v), _DECIMALS) for v in (*low, *(high - low))]
 
 
 def write_png(path: Path, grey: NDArray[np.uint8]) -> None:

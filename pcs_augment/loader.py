@@ -13,7 +13,7 @@ from torch import Tensor
 from . import targets as tg
 from .base import Augmentation, without_flags
 from .checks import check_epoch, check_images, check_index, check_values, in_range
-from .data import collate
+from .data import collate, number_parts
 from .errors import InputError
 from .plan import Plan
 from .targets import Target, Targets
@@ -72,6 +72,7 @@ class AugmentedLoader:
 
     def __init__(self, loader: Iterable[Any], pipeline: Augmentation, device: torch.device | str | None = None) -> None:
         self.loader = loader
+        number_parts(getattr(loader, "dataset", None))  # or images of concatenated data sets would share their noise
         self.pipeline = _check_pipeline(pipeline)
         self.device = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda" and not torch.cuda.is_available():

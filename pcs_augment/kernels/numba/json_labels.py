@@ -24,6 +24,7 @@ def _word(text: str) -> np.ndarray:
 
 
 ANNOTATIONS, SEGMENTATION, CATEGORY_ID = _word("annotations"), _word("segmentation"), _word("category_id")
+LARGEST, SMALLEST = 1e7, 1e-6  # px, as in pcs_augment.data
 IMAGE_ID, ISCROWD, BBOX, ID = _word("image_id"), _word("iscrowd"), _word("bbox"), _word("id")
 TRUE, FALSE, NULL = _word("true"), _word("false"), _word("null")
 SEEN_ID, SEEN_IMAGE, SEEN_CATEGORY, SEEN_BBOX, SEEN_CROWD, SEEN_SEGMENTATION = 1, 2, 4, 8, 16, 32
@@ -192,7 +193,9 @@ def _annotation(text, p, whole, box, out):
         elif _is(text, start, stop, BBOX):
             key = SEEN_BBOX
             p, n = _numbers(text, p, box, 5)
-            if n != 5 or box[2] <= 0 or box[3] <= 0:
+            if n != 5 or not (SMALLEST <= box[2] <= LARGEST and SMALLEST <= box[3] <= LARGEST):
+                return -1, 0, False  # what is no box is for the slow path to judge
+            if abs(box[0]) > LARGEST or abs(box[1]) > LARGEST:
                 return -1, 0, False
         elif _is(text, start, stop, ISCROWD):
             key = SEEN_CROWD
