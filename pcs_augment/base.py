@@ -23,6 +23,7 @@ from .errors import InputError
 from .plan import Plan, Tables
 from .rng import Stream, check_seed, open_streams
 from .targets import Instances, Target, Targets
+from .transfer import send
 
 
 class _Omitted:
@@ -138,7 +139,7 @@ class Augmentation(nn.Module):
                 size = step._size(size)
             for mine, target in zip(keep.split(plan.objects.clip(0).tolist()), targets or ()):
                 if target.get("keep") is not None:  # of a step applied before
-                    mine &= target["keep"].to(mine.device, non_blocking=True)
+                    mine &= send(target["keep"], mine.device)
             return pixels.to(images.dtype) if images.is_floating_point() else pixels, keep, placed, matrix
 
     def forward(

@@ -8,6 +8,10 @@ module ``steps.tone`` is sped up by the function of that name and signature in `
 CUDA wheels for Linux). These files are imported when first needed, and only from here. They give the same bits as the
 definition, which tests hold them to.
 
+On a CUDA device the definition also does the work where Triton cannot run, and that of a single function whose kernels fail to
+compile or launch when they are first used for an image size; either is warned of once. ``PCS_AUGMENT_FALLBACK=forbidden``
+makes it an error instead: tests of the kernels would compare torch with torch otherwise.
+
 ``PCS_AUGMENT_KERNELS=torch`` leaves everything to the definitions; ``triton`` takes the Triton implementations for any tensor,
 which on a CPU takes Triton's interpreter; ``numba`` is what happens anyway on a CPU.
 """
@@ -33,6 +37,8 @@ R = TypeVar("R")
 KERNELS = f"{__package__}.kernels"
 WINGS = {"CPU": "numba", "CUDA": "triton"}  # by torch's dispatch key
 FUNCTIONS: dict[str, Callable[..., Any]] = {}  # the definitions, by "module.name"
+_off: dict[str, str] = {}  # why a function's Triton kernels are not used, by "module.name"
+_proved: set[tuple[Any, ...]] = set()  # functions and image sizes that have run
 _library = torch.library.Library("pcs_augment", "DEF")
 
 
@@ -50,7 +56,7 @@ def operator(schema: str, fake: Callable[..., Any] | None = None) -> Callable[[C
         _library.define(schema)
         _library.impl(name, _chosen(function, name, "CompositeExplicitAutograd"), "CompositeExplicitAutograd")
         for key in WINGS:
-            _library.impl(name, _chosen(function, name, key), key)
+            _library.impl(name, _chosen(function, name, key, "!)" in schema), key)
         torch.library.register_fake(f"pcs_augment::{name}", fake or (lambda *args: None), lib=_library)
         return getattr(torch.ops.pcs_augment, name).default
 
@@ -85,19 +91,48 @@ def _home(function: Callable[..., Any]) -> str:
     return function.__module__.rpartition(".")[2]
 
 
-def _chosen(function: Callable[..., Any], name: str, key: str) -> Callable[..., Any]:
+def _chosen(function: Callable[..., Any], name: str, key: str, in_place: bool = False) -> Callable[..., Any]:
     """What runs for tensors of one dispatch key."""
     home = _home(function)
 
     def run(*args: Any) -> Any:
         asked = _asked_for()
         wing = "triton" if asked == "triton" else None if asked == "torch" else WINGS.get(key)
-        if wing == "triton" and asked != "triton" and not _launchable(args[0].device):
-            wing = None
+        if wing == "triton" and asked != "triton":
+            return _with_fallback(function, home, name, in_place, args)
         fast = None if wing is None else _implementation(wing, home, name)
         return (function if fast is None else fast)(*args)
 
     return run
+
+
+def _with_fallback(function: Callable[..., Any], home: str, name: str, in_place: bool, args: tuple[Any, ...]) -> Any:
+    """The Triton implementation, and the definition where it cannot run."""
+    images = args[0]
+    off = _why_off(images.device) or _off.get(f"{home}.{name}")
+    if off and _fallback_forbidden():
+        raise RuntimeError(f"torch would do the work of {home}.{name}, which PCS_AUGMENT_FALLBACK=forbidden forbids: {off}")
+    fast = None if off else _implementation("triton", home, name)
+    if fast is None:
+        return function(*args)
+    variant = (home, name, images.device, images.dtype, images.shape[1:])  # kernels are compiled for each
+    if variant in _proved:
+        return fast(*args)
+    before = images.clone() if in_place else None  # some kernels of a function may have run when another fails
+    try:
+        out = fast(*args)
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as e:  # whatever goes wrong in a compiler, torch does the same without it
+        if _fallback_forbidden():
+            raise
+        _off[f"{home}.{name}"] = f"{type(e).__name__}: {e}"
+        warnings.warn(f"the GPU kernels of {home}.{name} are off, torch does their work: {e}", stacklevel=2)
+        if before is not None:
+            images.copy_(before)
+        return function(*args)
+    _proved.add(variant)
+    return out
 
 
 @functools.cache
@@ -110,6 +145,13 @@ def _asked_for() -> str:
     if value not in ("", "numba", "torch", "triton"):
         raise InputError(f"PCS_AUGMENT_KERNELS must be numba, torch or triton, or not set, got {value!r}")
     return value
+
+
+def _fallback_forbidden() -> bool:
+    value = os.environ.get("PCS_AUGMENT_FALLBACK", "")
+    if value not in ("", "forbidden"):
+        raise InputError(f"PCS_AUGMENT_FALLBACK must be forbidden, or not set, got {value!r}")
+    return value == "forbidden"
 
 
 @functools.cache
@@ -131,15 +173,16 @@ def _usable(wing: str) -> bool:
 
 
 @functools.cache
-def _launchable(device: torch.device) -> bool:
-    """Whether a small Triton kernel runs: Triton builds its launcher with the system's C compiler."""
+def _why_off(device: torch.device) -> str:
+    """Why no Triton kernel runs, empty where a small one does: Triton builds its launcher with the system's C compiler."""
     try:
         halves = _implementation("triton", "rng", "halves")
-        if halves is not None:
-            halves(torch.zeros(1, 2, dtype=torch.int64, device=device), 0, 8)
+        if halves is None:
+            return "Triton is not installed, or too old"
+        halves(torch.zeros(1, 2, dtype=torch.int64, device=device), 0, 8)
     except torch.OutOfMemoryError:
         raise
     except Exception as e:  # whatever goes wrong in a compiler, torch does the same without it
         warnings.warn(f"the GPU kernels are off, Triton cannot run here (is there a C compiler?): {e}", stacklevel=2)
-        return False
-    return halves is not None
+        return f"Triton cannot run here: {e}"
+    return ""

@@ -17,6 +17,7 @@ from torch import Tensor
 from .plan import Table, Tables
 from .ragged import Outlines, Target, Targets
 from .targets import Instances
+from .transfer import send
 
 _BOX = ("cx", "cy", "w", "h", "theta")
 
@@ -65,7 +66,7 @@ def drop(dropped: Table, keep: Tensor, first: NDArray[np.int64]) -> None:
     """Clear the flags of dropped objects; an image's objects start at ``first[sample]``."""
     if len(dropped["sample"]):
         rows = torch.from_numpy(first[dropped["sample"]] + dropped["object"])
-        keep.index_fill_(0, rows.to(keep.device, non_blocking=True), False)
+        keep.index_fill_(0, send(rows, keep.device), False)
 
 
 def placed(targets: Sequence[Target], objects: Table, outlines: Table) -> Targets:
@@ -89,8 +90,8 @@ def placed(targets: Sequence[Target], objects: Table, outlines: Table) -> Target
 def _with_rows(values: Any, rows: NDArray[np.int64], new: NDArray[np.float64]) -> Any:
     if isinstance(values, Tensor):
         kind = values.dtype if values.is_floating_point() else torch.float32
-        index = torch.from_numpy(rows).to(values.device, non_blocking=True)
-        return values.to(kind).index_copy(0, index, torch.from_numpy(new).to(kind).to(values.device, non_blocking=True))
+        index = send(torch.from_numpy(rows), values.device)
+        return values.to(kind).index_copy(0, index, send(torch.from_numpy(new).to(kind), values.device))
     copy = np.array(values, dtype=np.result_type(np.asarray(values).dtype, np.float32))
     copy[rows] = new
     return copy
@@ -99,7 +100,7 @@ def _with_rows(values: Any, rows: NDArray[np.int64], new: NDArray[np.float64]) -
 def _with_outlines(polygons: Any, rows: NDArray[np.int64], points: NDArray, corners: NDArray[np.int64]) -> Outlines:
     model = next((p for p in polygons if isinstance(p, Tensor)), torch.zeros(0))
     kind = model.dtype if model.is_floating_point() else torch.float32
-    new = Outlines.split(torch.from_numpy(points).to(kind).to(model.device, non_blocking=True), corners)
+    new = Outlines.split(send(torch.from_numpy(points).to(kind), model.device), corners)
     if len(rows) == len(polygons):
         return new
     out = [p if isinstance(p, Tensor) else torch.as_tensor(np.asarray(p)) for p in polygons]

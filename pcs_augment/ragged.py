@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .transfer import to_device
+
 Target = dict[str, Any]
 Targets = list[Target]
 
@@ -98,7 +100,7 @@ class Column(NamedTuple):
             # NumPy, as waking torch's threads takes longer than the work
             values = torch.from_numpy(self.values.detach().numpy().compress(rows, 0))
         else:
-            index = torch.from_numpy(np.flatnonzero(rows)).to(self.values.device, non_blocking=True)
+            index = to_device(np.flatnonzero(rows), self.values.device)
             values = self.values.index_select(0, index)
         return self._replace(values=values, sizes=sizes, corners=corners)
 

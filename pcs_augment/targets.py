@@ -19,6 +19,7 @@ from . import boxes as bx
 from .dispatch import on_host
 from .errors import InputError
 from .ragged import Column, Outlines, Target, Targets, fill, join, joined_outlines
+from .transfer import send
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def follow(
         if matrix is not None and key in _MOVED:
             column = _moved(key, column, matrix)
         if device is not None:
-            column = column._replace(values=_sent(column.values, device))
+            column = column._replace(values=send(column.values, device))
         fill(out, {key: column})
     return out
 
@@ -234,7 +235,7 @@ def _moved(key: str, column: Column, matrix: NDArray[np.float64]) -> Column:
             return column._replace(values=torch.from_numpy(points))
         each = torch.from_numpy(np.repeat(own.numpy(), rows, 0))  # here, too, torch would wake its threads
     else:
-        own, repeats = (v.to(values.device, non_blocking=True) for v in (own, torch.tensor(rows)))
+        own, repeats = (send(v, values.device) for v in (own, torch.tensor(rows)))
         each = own.repeat_interleave(repeats, 0, output_size=len(values))
     return column._replace(values=(bx.move_boxes if key == "boxes" else bx.move_points)(values, each))
 
@@ -251,17 +252,11 @@ def _moved_one(key: str, value: Any, matrix: NDArray[np.float64]) -> Tensor | Ou
     return _moved(key, Column([0], torch.cat(tensors), [len(rows)], rows), matrix).split()[0]
 
 
-def _sent(values: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cuda" and not values.is_cuda:
-        values = values.pin_memory()
-    return values.to(device, non_blocking=True)
-
-
 def _sent_one(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return send(value, device)
     if isinstance(value, list) and all(isinstance(p, Tensor) for p in value):
-        return [p.to(device, non_blocking=True) for p in value]
+        return [send(p, device) for p in value]
     return value
 
 

@@ -19,7 +19,14 @@ def _plain(values: NDArray) -> NDArray:
 
 def to_device(values: NDArray, device: torch.device) -> Tensor:
     """An array on the device: floats as float32, 64-bit words as int64."""
-    return torch.from_numpy(_plain(values)).to(device, non_blocking=True)
+    return send(torch.from_numpy(_plain(values)), device)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device, from pinned memory where there is a GPU: from other memory more than 64 KB may wait for it."""
+    if device.type == "cuda" and not values.is_cuda:
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 def host_tensors(*arrays: NDArray) -> list[Tensor]:

@@ -36,6 +36,7 @@ from ..rng import check_seed, open_streams
 from ..steps import Flip, MinEdge, Rotate90
 from ..steps.geometry import moved
 from ..targets import Instances
+from ..transfer import send
 
 Params = dict[str, Tensor]
 
@@ -274,7 +275,7 @@ class WrappedSymmetry(_Drawn, GeometricAugmentationBase2D):
     def _moved(self, x: Tensor, kinds: NDArray[np.int64]) -> Tensor:
         out = x.clone()
         for kind in np.unique(kinds[kinds > 0]).tolist():
-            rows = torch.from_numpy(np.flatnonzero(kinds == kind)).to(x.device, non_blocking=True)
+            rows = send(torch.from_numpy(np.flatnonzero(kinds == kind)), x.device)
             out = out.index_copy(0, rows, moved(x.index_select(0, rows), kind, bool(self.step.flips)))
         return out
 

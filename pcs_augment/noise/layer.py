@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..plan import Table
 from ..statistics import histogram
+from ..transfer import send, to_device
 from .equalize import equalize, equalize_8bit
 from .interference import LEVELS, distances, phases, resonant, share_within, wave
 from .perlin import LARGEST, Lattices
@@ -75,10 +76,10 @@ class LayerSums:
             if b - a == 1:
                 sums[int(layer[a - first])].add_(ranks[0])
             else:
-                rows = torch.from_numpy(layer[a - first : b - first]).to(self.device, non_blocking=True)
+                rows = send(torch.from_numpy(layer[a - first : b - first]), self.device)
                 sums.index_add_(0, rows, ranks)
         if not equalize_layer:
-            scale = torch.from_numpy((1.0 / (RANKS * counts)).astype(np.float32)).to(self.device, non_blocking=True)
+            scale = to_device(1.0 / (RANKS * counts), self.device)
             return sums.float().mul_(scale[:, None])
         return _equalize_counts(sums, int(counts.max()) * RANKS + 1)
 
@@ -102,7 +103,7 @@ class LayerSums:
         index = (self.short_rows[a:b, :, None] + self.short_columns[a:b, None, :]).flatten(1)
         out = _look_up(self.wave_tables[a:b], index)
         if len(counted):
-            place = torch.from_numpy(counted).to(self.device, non_blocking=True)
+            place = send(torch.from_numpy(counted), self.device)
             out.index_copy_(0, place, counted_ranks(self.rows[a:b][place], self.columns[a:b][place]))
         return out
 
@@ -117,7 +118,7 @@ class LayerSums:
             else:
                 value = wave(distances(self.rows[t : t + 1], self.columns[t : t + 1]))
             total[int(layer[t - first])].add_(equalize_8bit(value).flatten())
-        total /= torch.from_numpy(counts.astype(np.float32)).to(self.device, non_blocking=True)[:, None]
+        total /= to_device(counts.astype(np.float32), self.device)[:, None]
         return equalize_8bit(total.view(-1, self.height, self.width)).flatten(1) if equalize_layer else total
 
 

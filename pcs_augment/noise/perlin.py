@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..plan import Table
 from ..rng import LANE_LATTICE, MASK, host_philox, philox, split_words, unit_vectors
+from ..transfer import send
 from .textures import seeded_textures, signed
 
 LARGEST = 0.5**0.5  # of the absolute value, for unit gradients in two dimensions
@@ -54,7 +55,7 @@ class Lattices:
         number = np.arange(len(owner)) - np.repeat(np.cumsum(calls) - calls, calls)
 
         def to(values: NDArray[Any]) -> Tensor:
-            return signed(values).to(device, non_blocking=True)
+            return send(signed(values), device)
 
         key0, key1, item = (textures[c][owner] for c in ("key0", "key1", "item"))
         if device.type == "cpu":

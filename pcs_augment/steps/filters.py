@@ -45,8 +45,7 @@ class MinEdge(Step):
     def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         table = tables["dropped"]
         if len(table["sample"]):
-            rows = torch.from_numpy(first[table["sample"]] + table["object"])
-            keep.index_fill_(0, rows.to(keep.device, non_blocking=True), False)
+            keep.index_fill_(0, to_device(first[table["sample"]] + table["object"], keep.device), False)
 
 
 class KeepDetectable(Step):

@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, settings
 
 import pcs_augment as pa
 
-if not torch.cuda.is_available():
+if torch.cuda.is_available():
+    os.environ["PCS_AUGMENT_FALLBACK"] = "forbidden"  # else torch would be compared with torch
+else:
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are imported
 
 settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -20,7 +20,7 @@ from pcs_augment.noise.interference import resonant
 
 pytest.importorskip("triton", reason="there is no Triton for this system")
 
-from pcs_augment.kernels.triton import layers, perlin
+from pcs_augment.kernels.triton import launch, layers, perlin
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 pytestmark = [pytest.mark.gpu] if DEVICE.type == "cuda" else []
@@ -193,6 +193,21 @@ def test_layers_in_several_goes_are_the_same(monkeypatch, launched):
             parts, _ = applied(step, images, targets, plan)
         assert launched.count("_blend") == 3
         assert torch.equal(parts, whole)
+
+
+@pytest.mark.parametrize(
+    "step", [pa.Blur(), pa.Overlay(), pa.Rotate90(), pa.Flip(), pa.Highlight(fill=0.5)], ids=lambda s: type(s).__name__
+)
+def test_large_batches_in_several_goes_are_the_same(step, monkeypatch, launched):
+    images, targets = random_images(5, 12, 17, 2), random_targets([3, 0, 2, 4, 1], 12, 17)
+    plan = step.draw(images.shape, targets)
+    whole, _ = applied(step, images, targets, plan)
+    once = len(launched)
+    launched.clear()
+    monkeypatch.setattr(launch, "SCRATCH_PX", 1)
+    parts, _ = applied(step, images, targets, plan)
+    assert len(launched) > once
+    assert torch.equal(parts, whole)
 
 
 @pytest.mark.parametrize("shared", [True, False])

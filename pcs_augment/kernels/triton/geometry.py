@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...transfer import all_to_device
-from .launch import TILE_X, TILE_Y, channels_of, launch, tile_of, tiles
+from .launch import TILE_X, TILE_Y, channels_of, in_goes, launch, tile_of, tiles
 
 
 @triton.jit
@@ -39,10 +39,10 @@ def _moves(kind: NDArray[np.int64], flip: bool, height: int, width: int) -> NDAr
 def turn(images: Tensor, sample: Tensor, kind: Tensor, flip: bool) -> None:
     channels, height, width = channels_of(images)
     which, kinds = sample.numpy()[kind.numpy() > 0], kind.numpy()[kind.numpy() > 0]
-    if len(which):
-        where, moves = all_to_device(images.device, which, _moves(kinds, flip, height, width))
-        out = torch.empty(len(which), *images.shape[1:], device=images.device)
-        across, per_channel = tiles(height, width)
+    across, per_channel = tiles(height, width)
+    for some in in_goes(len(which), images[:1].numel()):
+        where, moves = all_to_device(images.device, which[some], _moves(kinds[some], flip, height, width))
+        out = torch.empty(len(where), *images.shape[1:], device=images.device)
         arguments = (out, where, moves, channels, height, width, across, per_channel * channels)
-        launch(_turned, len(which) * per_channel * channels, images, *arguments, TX=TILE_X, TY=TILE_Y)
+        launch(_turned, len(where) * per_channel * channels, images, *arguments, TX=TILE_X, TY=TILE_Y)
         images.index_copy_(0, where, out)

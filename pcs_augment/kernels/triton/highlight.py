@@ -13,7 +13,7 @@ from ...raster import BORDER, FILL_TWICE, OUTLINE
 from ...transfer import all_to_device
 from .edges import BLOCK_X, BLOCK_Y, crossing, distance_to, edges_of, exact, parts_of
 from .gaussian import add_blurred
-from .launch import channels_of, launch
+from .launch import channels_of, in_goes, launch
 
 
 @triton.jit
@@ -57,6 +57,18 @@ def paint_objects(
     shift: Tensor, width: Tensor, points: Tensor,
 ) -> None:  # fmt: skip
     _, height, columns = channels_of(images)
+    ends = np.append(0, np.cumsum(corners.numpy()))
+    for some in in_goes(len(sample), 3 * height * columns):
+        mine = slice(*np.searchsorted(owner.numpy(), (sample[some][0], sample[some][-1] + 1)))
+        objects = (column[mine] for column in (owner, corners, kind, offset, shift, width))
+        _paint_some(images, sample[some], taps[some], *objects, points[ends[mine.start] : ends[mine.stop]])
+
+
+def _paint_some(
+    images: Tensor, sample: Tensor, taps: Tensor, owner: Tensor, corners: Tensor, kind: Tensor, offset: Tensor,
+    shift: Tensor, width: Tensor, points: Tensor,
+) -> None:  # fmt: skip
+    height, columns = images.shape[2:]
     outlines, counts, what = points.numpy(), corners.numpy(), kind.numpy()
     reach = np.where(what == OUTLINE, width.numpy() / 2, BORDER)
     lists = (

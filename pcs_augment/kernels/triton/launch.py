@@ -9,6 +9,7 @@ each kernel one variant is compiled for an image size, not another when a number
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from ...transfer import all_to_device
 
+SCRATCH_PX = 2**25  # pixels of images between two kernels, at 4 bytes each
 TILE_X, TILE_Y = 128, 16  # pixels of a program; wide rows, since memory is read along x
 
 
@@ -35,6 +37,12 @@ def tiles(height: int, width: int, rows: int = TILE_Y) -> tuple[int, int]:
     """How many tiles an image has along x, and in all."""
     across = triton.cdiv(width, TILE_X)
     return across, across * triton.cdiv(height, rows)
+
+
+def in_goes(images: int, pixels: int) -> Iterator[slice]:
+    """Consecutive images, so many at once that what is kept of each of their ``pixels`` stays bounded."""
+    at_once = max(1, SCRATCH_PX // max(pixels, 1))
+    return (slice(a, min(a + at_once, images)) for a in range(0, images, at_once))
 
 
 def sent(images: Tensor, *columns: Tensor) -> list[Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ... import gaussian
 from .gaussian import blurred
-from .launch import TILE_X, TILE_Y, channels_of, launch, sent, tile_of, tiles
+from .launch import TILE_X, TILE_Y, channels_of, in_goes, launch, sent, tile_of, tiles
 
 
 @triton.jit
@@ -27,10 +27,11 @@ def _visible(out, shapes, height, width, across, per_image, TX: tl.constexpr, TY
 
 def mask(images: Tensor, sample: Tensor, taps: Tensor, shapes: Tensor) -> None:
     """shapes (A, 8): whether it is a circle, its x, y, radius; left, top, right, bottom of the window."""
-    where, weights, reach, rows = sent(images, sample, taps, gaussian.reach_of(taps), shapes)
     channels, height, width = channels_of(images)
-    visible = torch.empty(len(where), 1, height, width, device=images.device)
     across, per_image = tiles(height, width)
-    launch(_visible, len(where) * per_image, visible, rows, height, width, across, per_image, TX=TILE_X, TY=TILE_Y)
-    order = torch.arange(len(where), device=images.device)
-    blurred(visible, order, weights, reach, images, where, multiply=channels)
+    for some in in_goes(len(sample), 2 * height * width):
+        where, weights, reach, rows = sent(images, sample[some], taps[some], gaussian.reach_of(taps[some]), shapes[some])
+        visible = torch.empty(len(where), 1, height, width, device=images.device)
+        launch(_visible, len(where) * per_image, visible, rows, height, width, across, per_image, TX=TILE_X, TY=TILE_Y)
+        order = torch.arange(len(where), device=images.device)
+        blurred(visible, order, weights, reach, images, where, multiply=channels)

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from ... import gaussian
 from .gaussian import blurred
-from .launch import sent
+from .launch import in_goes, sent
 
 
 def blur(images: Tensor, sample: Tensor, taps: Tensor) -> None:
-    where, weights, reach = sent(images, sample, taps, gaussian.reach_of(taps))
-    blurred(images, where, weights, reach, images, where)
+    for some in in_goes(len(sample), images[:1].numel()):
+        where, weights, reach = sent(images, sample[some], taps[some], gaussian.reach_of(taps[some]))
+        blurred(images, where, weights, reach, images, where)
