@@ -8,10 +8,14 @@ has them:
 * under the rule ``published`` the area that is still to be covered caps the next area, so large crystals become rarer
   towards the end of an image. Given that cap, the density is the reciprocal one again; over a data set it is the
   mixture over all caps.
+
+An ``area_window`` limits the areas of an image from below as well. Images of small crystals hold more of them, so over a data
+set the density of a crystal's area is the mixture over the windows of all crystals: those of ``simulate``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -33,10 +37,12 @@ def ratio_limit(a: ArrayLike, settings: Settings) -> Floats:
 @dataclass(frozen=True)
 class Model:
     """Distributions of the targets. ``caps`` are the largest areas allowed, one per crystal drawn (rule ``published``), or
-    empty where nothing but the settings limits the area."""
+    empty where nothing but the settings limits the area. ``lows`` are the smallest areas allowed, one per cap, or empty where
+    they are that of the settings."""
 
     settings: Settings
     caps: Floats
+    lows: Floats = dataclasses.field(default_factory=lambda: np.empty(0))
 
     def area_cdf(self, a: ArrayLike) -> Floats:
         """P(area <= a), a in px^2."""
@@ -44,6 +50,10 @@ class Model:
         low, high = self.settings.area
         if not len(self.caps):
             return np.clip(np.log(np.maximum(a, low) / low) / math.log(high / low), 0, 1)
+        if len(self.lows):
+            x = np.log(np.clip(a, low, high))
+            begun, begun_at, ended, ended_at = self._windows(x)
+            return np.clip(x * (begun - ended) - (begun_at - ended_at), 0, 1)
         # mixture: mean over caps of min(1, ln(a / low) / ln(cap / low)), by sorted caps and their running sums
         caps = np.sort(np.maximum(self.caps, low * (1 + 1e-12)))
         inverse = 1 / np.log(caps / low)
@@ -58,9 +68,23 @@ class Model:
         low, high = self.settings.area
         if not len(self.caps):
             return np.where((a >= low) & (a <= high), 1 / (a * math.log(high / low)), 0.0)
+        if len(self.lows):
+            begun, _, ended, _ = self._windows(np.log(np.clip(a, low, high)))
+            return np.where((a >= low) & (a <= high), np.maximum(begun - ended, 0) / a, 0.0)
         caps = np.sort(np.maximum(self.caps, low * (1 + 1e-12)))
         above = np.concatenate((np.cumsum((1 / np.log(caps / low))[::-1])[::-1], [0.0]))
         return np.where(a >= low, above[np.searchsorted(caps, a, side="left")] / (len(caps) * a), 0.0)
+
+    def _windows(self, x: Floats) -> tuple[Floats, ...]:
+        """Over the windows that begin below ``x``: the sum of their densities in log a, and of density times beginning; the same
+        over those that end below ``x``."""
+        out = []
+        weight = 1 / np.maximum(np.log(self.caps / self.lows), 1e-6) / len(self.caps)
+        for limit in (np.log(self.lows), np.log(self.caps)):
+            order = np.argsort(limit)
+            n = np.searchsorted(limit[order], x, side="right")
+            out += [np.concatenate(([0.0], np.cumsum(values[order])))[n] for values in (weight, weight * limit)]
+        return tuple(out)
 
     def ratio_cdf(self, r: ArrayLike) -> Floats:
         """P(aspect ratio <= r), over all areas; between 2,001 exact points by interpolation."""
@@ -104,9 +128,11 @@ class Model:
         return part / part.sum()
 
 
-def model(settings: Settings, caps: ArrayLike = ()) -> Model:
+def model(settings: Settings, caps: ArrayLike = (), lows: ArrayLike = ()) -> Model:
     """The model of a data set. Under the rule ``published`` give the ``caps`` that were in force (``Target.largest`` of every
-    crystal drawn), or those of ``simulate``."""
+    crystal drawn), or those of ``simulate``; with an ``area_window`` the caps and ``lows`` of ``simulate``."""
+    if settings.area_window:
+        return Model(settings, np.asarray(caps, dtype=np.float64), np.asarray(lows, dtype=np.float64))
     return Model(settings, np.asarray(caps, dtype=np.float64) if settings.rule == "published" else np.empty(0))
 
 
@@ -128,6 +154,7 @@ class Process:
 
     areas: Floats
     caps: Floats
+    lows: Floats
     counts: NDArray[np.int64]
 
 
@@ -141,14 +168,19 @@ def simulate(settings: Settings, images: int = 20_000, seed: int = 0, fill: floa
     size = settings.width * settings.height
     wanted = random.uniform(*settings.covered, images) * size
     covered, count = np.zeros(images), np.zeros(images, np.int64)
-    areas, caps = [], []
+    areas, caps, lows = [], [], []
     active = np.arange(images)
-    low, high = settings.area
+    smallest, largest = np.broadcast_to(np.array(settings.area)[:, None], (2, images))
+    if settings.area_window:
+        window = min(settings.area_window, settings.area[1] / settings.area[0])
+        smallest = settings.area[0] * (settings.area[1] / window / settings.area[0]) ** random.random(images)
+        largest = smallest * window
     while len(active):
         left = wanted[active] - covered[active]
-        cap = np.minimum(high, left) if settings.rule == "published" else np.full(len(active), high)
+        low = smallest[active]
+        cap = np.minimum(largest[active], left) if settings.rule == "published" else largest[active]
         go = (cap >= low if settings.rule == "published" else left > 0) & (count[active] < settings.max_crystals)
-        active, cap = active[go], cap[go]
+        active, cap, low = active[go], cap[go], low[go]
         a = low * (cap / low) ** random.random(len(active))
         r = settings.aspect_ratio[0] + (ratio_limit(a, settings) - settings.aspect_ratio[0]) * random.random(len(active))
         outline = 0.8 * np.sqrt(a) * (np.sqrt(r) + 1 / np.sqrt(r)) + 1
@@ -156,7 +188,8 @@ def simulate(settings: Settings, images: int = 20_000, seed: int = 0, fill: floa
         count[active] += 1
         areas.append(a)
         caps.append(cap)
-    return Process(np.concatenate(areas), np.concatenate(caps), count)
+        lows.append(low)
+    return Process(np.concatenate(areas), np.concatenate(caps), np.concatenate(lows), count)
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,10 @@ class Analysis:
 
     @cached_property
     def model(self) -> Model:
-        """Rule ``published``: with the caps that were recorded, or else with simulated ones."""
+        """Rule ``published``: with the caps that were recorded, or else with simulated ones; windows of areas are simulated."""
         settings = self.sample.settings
+        if settings.area_window:
+            return statistics.model(settings, self.process.caps, self.process.lows)
         if settings.rule == "unbiased":
             return statistics.model(settings)
         return statistics.model(settings, self.process.caps if self.drawn is None else self.drawn[:, 3])
@@ -121,9 +123,10 @@ class Analysis:
             tests += three("targets drawn", ratios, angles, areas)
             settings = self.sample.settings
             exact: list[tuple[str, Floats]] = [
-                ("log area, between its limits", statistics.uniform_areas(areas, caps, settings)),
                 ("aspect ratio, between its limits", statistics.uniform_ratios(ratios, areas, settings)),
             ]
+            if not settings.area_window:  # an image's own smallest area is not recorded
+                exact.insert(0, ("log area, between its limits", statistics.uniform_areas(areas, caps, settings)))
             tests += [Comparison(name, "targets drawn", "uniform", kolmogorov_smirnov(x, _unit)) for name, x in exact]
         return tests
 

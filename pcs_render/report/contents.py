@@ -140,6 +140,8 @@ def contents(analysis: Analysis, made: dict[str, bytes]) -> str:
 
 
 def _caps(analysis: Analysis) -> str:
+    if analysis.sample.settings.area_window:
+        return "Each image has a window of areas of its own; the model takes those of a simulation without geometry."
     if analysis.sample.settings.rule == "unbiased":
         return ""
     if analysis.drawn is None:

@@ -106,3 +106,29 @@ def test_exact_uniformity_of_conditional_values():
     assert stats.kstest(S.uniform_areas(process.areas, process.caps, Settings()), "uniform").pvalue > 1e-3
     assert process.counts.sum() == len(process.areas)
     assert process.counts.max() <= 100
+
+
+@pytest.mark.parametrize("rule", ["published", "unbiased"])
+def test_windows_of_areas_have_a_model(rule):
+    settings = Settings(rule=rule, area_window=8.0, max_crystals=300)
+    process = S.simulate(settings, 400, seed=5)
+    assert (process.lows <= process.areas).all()
+    assert (process.areas <= process.caps).all()
+    assert process.caps.max() <= 16384 * (1 + 1e-9)
+    inside = np.log(process.areas / process.lows) / np.log(np.maximum(process.caps / process.lows, 1 + 1e-12))
+    assert stats.kstest(inside, "uniform").pvalue > 1e-3
+    m = S.model(settings, process.caps, process.lows)
+    assert S.kolmogorov_smirnov(process.areas, m.area_cdf).statistic < 0.01
+    a = np.geomspace(4, 16384, 200)
+    by_hand = np.clip(np.log(a[:, None] / process.lows) / np.log(process.caps / process.lows), 0, 1).mean(1)
+    assert np.allclose(m.area_cdf(a), by_hand, atol=1e-6)
+    middle = np.sqrt(a[1:] * a[:-1])
+    assert np.allclose(m.area_density(middle) * np.diff(a), np.diff(m.area_cdf(a)), atol=2e-3)
+    assert m.ratio_cdf([1.0, 11.4]) == pytest.approx([0, 1], abs=1e-6)
+
+
+def test_a_window_of_all_areas_is_none():
+    wide = Settings(rule="unbiased", area_window=1e9)
+    process = S.simulate(wide, 50, seed=5)
+    a = np.geomspace(4, 16384, 50)
+    assert np.allclose(S.model(wide, process.caps, process.lows).area_cdf(a), S.model(Settings(rule="unbiased")).area_cdf(a))
