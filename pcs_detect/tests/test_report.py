@@ -204,7 +204,7 @@ def test_without_a_scale_sizes_are_in_px(detector, tmp_path):
     out = folders.predicted(detector, tmp_path / "photographs", tmp_path / "out", um_per_px=None)
     text, notes = made(tmp_path, out)
     assert notes == []
-    assert "not given: sizes are in px" in text.words
+    assert "not known: sizes are in px" in text.words
     assert "µm" not in text.words
     assert text.data["unit"] == "px"
     assert text.data["scale"] is None
@@ -378,3 +378,34 @@ def test_the_command_writes_and_tells(course, tmp_path, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args([*words, "--megabytes", "-1"])
     assert "must be a number above 0" in capsys.readouterr().err
+
+
+def test_a_photograph_that_was_replaced_is_told_even_if_it_is_as_large(detector, tmp_path):
+    for name in ("a.png", "b.png"):
+        folders.draw(tmp_path / "photographs" / name, 4)
+    out = folders.predicted(detector, tmp_path / "photographs", tmp_path / "out")
+    assert write_report(out, tmp_path / "r.html") == []
+    folders.draw(tmp_path / "photographs" / "b.png", 4, seed=9)
+    (note,) = write_report(out, tmp_path / "r.html")
+    assert "not found, or changed since: b.png" in note
+
+
+def test_pictures_of_a_stack_are_shown(detector, tmp_path):
+    import tifffile
+
+    folders.draw(tmp_path / "a.png", 4)
+    pixels = np.asarray(Image.open(tmp_path / "a.png"))
+    (tmp_path / "ph").mkdir()
+    tifffile.imwrite(tmp_path / "ph" / "s.tif", np.stack([pixels, pixels[::-1]]), metadata=None)
+    out = folders.predicted(detector, tmp_path / "ph", tmp_path / "out")
+    assert write_report(out, tmp_path / "r.html") == []
+    assert write_report(out, tmp_path / "r.html", photographs=tmp_path / "ph") == []
+
+
+def test_what_predict_noted_and_a_stop_are_in_the_page(detector, tmp_path):
+    folders.draw(tmp_path / "photographs" / "a.png", 4)
+    out = folders.predicted(detector, tmp_path / "photographs", tmp_path / "out")
+    settings = json.loads((out / "settings.json").read_text())
+    (out / "settings.json").write_text(json.dumps(settings | {"finished": False, "notes": ["scales differ"]}))
+    assert "predict: scales differ" in write_report(out, tmp_path / "r.html")
+    assert any("these are of an earlier run" in note for note in write_report(out, tmp_path / "r.html"))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..sizes.comparisons import DEPENDENT
 from . import tables
 from .folders import Sizes
 from .tables import Table
@@ -99,7 +100,7 @@ def courses(sizes: Sizes, crystals: int) -> tuple[list[Section], list[str]]:
         Section(
             "tests",
             "Statistical tests",
-            "Crystals count as independent of each other; those of one drop may be less so, which makes p too small.",
+            f"The tests take crystals as independent of each other. But {DEPENDENT}.",
             [tables.tests(found["tests"], c, alpha) for c in compared],
         ),
     ]

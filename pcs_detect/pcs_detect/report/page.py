@@ -27,7 +27,7 @@ from .pictures import Picture, boxes_of, outlines, pictures
 
 PRINTED = 12  # photographs on paper
 ROWS = 30_000_000  # characters of crystals.csv in a page
-SCALE_TEXT = "not given: sizes are in px (predict takes it as --um-per-px)"
+SCALE_TEXT = "not known: sizes are in px (the ruler below measures a scale bar; predict takes the scale as --um-per-px)"
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def contents(found: Predicted, sizes: Sizes | None, shown: dict[int, Picture], t
         "files": files,
         "data": {
             "files": {name: {"file": f.file, "text": f.text} for name, f in files.items()},
-            "photographs": [{k: p[k] for k in ("name", "width", "height", "boxed", "error")} for p in listed],
+            "photographs": [{k: p[k] for k in ("name", "width", "height", "scale", "boxed", "error")} for p in listed],
             "unit": unit,
             "scale": _scale(found),
             "enlarged": ENLARGED,
@@ -177,6 +177,7 @@ def _photograph(row: int, image: Any, crystals: pd.DataFrame, picture: Picture |
         "name": image["image"],
         "width": 0 if failed else int(image["width_px"]),
         "height": 0 if failed else int(image["height_px"]),
+        "scale": float(image["um_per_px"]) if np.isfinite(image["um_per_px"]) else None,
         "error": image["error"],
         "crystals": len(crystals),
         "at_border": int(border.sum()),
@@ -216,6 +217,10 @@ def _found_notes(found: Predicted) -> list[str]:
         notes.append(f"predict left out {cut} piece{'s' if cut > 1 else ''} of objects too large for its tiles")
     if not len(found.crystals):
         notes.append("no crystals were found")
+    if found.settings.get("finished") is False:
+        notes.append("predict was stopped before it wrote its tables; these are of an earlier run: start it again to have all")
+    told = [str(note) for note in found.settings.get("notes") or []]
+    notes += [f"predict: {note}" for note in told if not note.startswith("no scale is known")]  # which the facts say
     if not found.settings:
         notes.append("settings.json of predict is missing, so it is not known what found the crystals")
     return notes
@@ -229,8 +234,18 @@ def _scale(found: Predicted) -> float | None:
 
 def _facts(found: Predicted, unit: str) -> dict[str, str]:
     images, border = found.images, int(found.crystals["at_border"].astype(bool).sum())
-    scale = _scale(found)
-    given = f"{scale:g} µm per px" if scale is not None else "not the same for all" if unit == "um" else SCALE_TEXT
+    known = sorted(set(images["um_per_px"].dropna()))
+    missing = int(images["um_per_px"].isna().sum())
+    given = (
+        SCALE_TEXT
+        if not known
+        else f"{known[0]:g} µm per px"
+        if len(known) == 1
+        else f"{known[0]:g} to {known[-1]:g} µm per px"
+    )
+    sources = sorted({str(s) for s in images.get("scale_from", pd.Series(dtype=object)).dropna()} - {""})
+    given += f" ({', '.join(sources)})" if sources else ""
+    given += f"; not known of {missing} photographs" if known and missing else ""
     checkpoint = found.settings.get("checkpoint") or {}
     least = (found.settings.get("settings") or {}).get("score")
     return {
@@ -253,6 +268,8 @@ def _settings(found: Predicted, sizes: Sizes | None) -> list[tuple[str, list[tup
 def _flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for name, value in settings.items():
+        if name in ("written", "notes", "finished", "program"):
+            continue
         if isinstance(value, dict):
             rows += _flat(value, "" if name == "settings" else f"{prefix}{name}: ")
         else:

@@ -95,12 +95,12 @@
     view.x = between(left, view.x, p.width - left);
     view.y = between(top, view.y, p.height - top);
     stage.setAttribute("viewBox", `${view.x - vw / 2} ${view.y - vh / 2} ${vw} ${vh}`);
-    const unit = data.scale ?? 1;
+    const unit = p.scale ?? 1;
     const most = 0.3 * w * view.scale * unit;
     const power = 10 ** Math.floor(Math.log10(most));
     const length = [5, 2, 1].find((k) => k * power <= most) * power;
     $("ruler-bar").style.width = `${length / unit / view.scale}px`;
-    $("ruler-told").textContent = `${+length.toPrecision(3)} ${data.scale === null ? "px" : "µm"}`;
+    $("ruler-told").textContent = `${+length.toPrecision(3)} ${p.scale === null ? "px" : "µm"}`;
   }
   function whole() {
     const p = data.photographs[number];
@@ -131,6 +131,8 @@
 
   function open(which) {
     number = which;
+    line = null;
+    drawLine();
     const p = data.photographs[number];
     here = crystalsOf(p.name);
     $("which").value = String(number);
@@ -199,6 +201,37 @@
     const at = order.indexOf(chosen);
     choose(order[at < 0 ? (by > 0 ? 0 : order.length - 1) : (at + by + order.length) % order.length], true);
   };
+
+  // ---- a scale bar, measured
+
+  let measuring = false;
+  let line = null; // [x, y] of its ends, px of the photograph
+  const pointed = (event) => {
+    const { left, top } = stage.getBoundingClientRect(), [w, h] = size();
+    return [view.x + (event.clientX - left - w / 2) * view.scale, view.y + (event.clientY - top - h / 2) * view.scale];
+  };
+  function drawLine() {
+    $("bar").setAttribute("visibility", line ? "visible" : "hidden");
+    const told = $("bar-told");
+    if (!line) {
+      told.textContent = "no line yet";
+      return;
+    }
+    const [[x1, y1], [x2, y2]] = line;
+    for (const [name, value] of Object.entries({ x1, y1, x2, y2 })) $("bar").setAttribute(name, value);
+    const pixels = Math.hypot(x2 - x1, y2 - y1), length = +$("bar-length").value;
+    told.textContent = `${pixels.toFixed(1)} px` +
+      (length > 0 && pixels > 0 ? `: ${+(length / pixels).toPrecision(4)} µm per px, for predict --um-per-px ${+(length / pixels).toPrecision(4)}` : "");
+  }
+  function measure() {
+    measuring = !measuring;
+    $("measure").setAttribute("aria-pressed", String(measuring));
+    $("measured").hidden = !measuring;
+    stage.classList.toggle("measuring", measuring);
+    line = null;
+    drawLine();
+  }
+  $("bar-length").addEventListener("input", drawLine);
 
   // ---- the table of the photograph's crystals
 
@@ -270,12 +303,13 @@
     in: () => zoom(1.5),
     out: () => zoom(1 / 1.5),
     whole,
+    measure,
     full: () => (document.fullscreenElement ? document.exitFullscreen() : $("viewer").requestFullscreen()),
     "crystal-before": () => step(-1),
     "crystal-after": () => step(1),
   };
   const keys = {
-    "+": actions.in, "=": actions.in, "-": actions.out, 0: whole, f: actions.full, n: () => step(1), p: () => step(-1),
+    "+": actions.in, "=": actions.in, "-": actions.out, 0: whole, f: actions.full, m: measure, n: () => step(1), p: () => step(-1),
     ArrowLeft: () => move(-60, 0), ArrowRight: () => move(60, 0), ArrowUp: () => move(0, -60), ArrowDown: () => move(0, 60),
     Escape: () => choose(-1),
     b: () => {
@@ -315,10 +349,24 @@
 
   let held = null; // where the pointer went down, and whether it has moved since
   stage.addEventListener("pointerdown", (event) => {
-    if (event.button === 0) held = { x: event.clientX, y: event.clientY, moved: false };
+    if (event.button !== 0) return;
+    held = { x: event.clientX, y: event.clientY, moved: false };
+    if (measuring) {
+      line = [pointed(event), pointed(event)];
+      stage.setPointerCapture(event.pointerId);
+      drawLine();
+    }
   });
   stage.addEventListener("pointermove", (event) => {
     if (!held) return;
+    if (measuring) {
+      const [[x1, y1]] = line;
+      let [x2, y2] = pointed(event);
+      if (event.shiftKey) [x2, y2] = Math.abs(x2 - x1) > Math.abs(y2 - y1) ? [x2, y1] : [x1, y2];
+      line = [[x1, y1], [x2, y2]];
+      drawLine();
+      return;
+    }
     const [across, down] = [held.x - event.clientX, held.y - event.clientY];
     if (!held.moved && Math.hypot(across, down) < 4) return;
     stage.setPointerCapture(event.pointerId);
@@ -328,7 +376,7 @@
   });
   for (const end of ["pointerup", "pointercancel"]) {
     stage.addEventListener(end, (event) => {
-      if (held && !held.moved && end === "pointerup") choose(+(event.target.dataset.crystal ?? -1));
+      if (held && !measuring && !held.moved && end === "pointerup") choose(+(event.target.dataset.crystal ?? -1));
       held = null;
       stage.classList.remove("moving");
     });

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..sizes.axes import UNIT_TEXTS
+from ..sizes.comparisons import DEPENDENT
 from ..sizes.groups import KEYS
 
 ROWS = 200  # of one table shown; its file has all
@@ -115,7 +116,8 @@ def tests(table: pd.DataFrame, compared: str, alpha: float) -> Table:
     head = ["measure", *keys, "sample 1", "sample 2", "n 1", "n 2", "D", "p", "p (Holm)", "same distribution"]
     caption = (
         f"By {compared}: two-sided two-sample Kolmogorov-Smirnov tests, level {alpha:g}. D: largest distance; p (Holm): "
-        "adjusted for all tests of a measure. In bold: not rejected. A dash: a sample is empty."
+        "adjusted for all tests of a measure. In bold: not rejected. A dash: a sample is empty. Note: "
+        f"{DEPENDENT}."
     )
     numeric = [False, *(k == "time" for k in keys), False, False, *[True] * 5, False]
     return _cut(caption, "tests", head, rows, numeric, frozenset(bold))

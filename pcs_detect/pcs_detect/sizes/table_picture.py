@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .axes import named, new_figure, styled
+from .comparisons import DEPENDENT
 from .groups import KEYS
 
 ROW, FIRST, BLOCK = 0.2, 0.6, 2.0  # height of a row, widths of the first column and of a block of three, inches
@@ -36,7 +37,7 @@ def ks_table(tests: pd.DataFrame, compared: str, measure: str = "width", alpha: 
     caption = (
         f"Two-sided two-sample Kolmogorov-Smirnov tests that the distribution of {measure.replace('_', ' ')} does not depend "
         f"on the {compared}. Bold: not rejected at the level {alpha:g}; asterisk: rejected after Holm's adjustment for {done} "
-        "tests."
+        f"tests. {DEPENDENT[:1].upper()}{DEPENDENT[1:]}."
     )
     with styled():
         return _drawn(blocks, times, timed, caption, alpha)
