@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--settings", type=Path, default=Path(__file__).with_name("settings") / "microscope.yaml")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--image", type=int, default=1)
+    parser.add_argument("--image", type=int, default=9)
     parser.add_argument("--out", type=Path, default=Path("render_looks.png"))
     args = parser.parse_args()
     final = load_settings(args.settings).to_dict()
@@ -49,7 +49,8 @@ def main() -> None:
             columns.append(_column(title, Settings(**chosen), args, below if chosen["bright_field"] else lamps))
     if chosen != final:
         raise SystemExit(f"no column shows {sorted(k for k in final if final[k] != chosen[k])}")
-    Image.fromarray(np.concatenate(columns, 1)).save(args.out)
+    sheet = Image.fromarray(np.concatenate(columns, 1))
+    sheet.quantize(128, dither=Image.Dither.NONE).save(args.out, optimize=True)  # a third of the bytes, no visible difference
 
 
 def _column(title: str, settings: Settings, args: argparse.Namespace, renderer: Renderer) -> np.ndarray:

@@ -76,8 +76,8 @@ class Model:
         return np.where(a >= low, above[np.searchsorted(caps, a, side="left")] / (len(caps) * a), 0.0)
 
     def _windows(self, x: Floats) -> tuple[Floats, ...]:
-        """Over the windows that begin below ``x``: the sum of their densities in log a, and of density times beginning; the same
-        over those that end below ``x``."""
+        """The sum of the densities in log a, and of density times beginning, over the windows that begin below ``x``; the same
+        over those that end below it."""
         out = []
         weight = 1 / np.maximum(np.log(self.caps / self.lows), 1e-6) / len(self.caps)
         for limit in (np.log(self.lows), np.log(self.caps)):
