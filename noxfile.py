@@ -1,5 +1,5 @@
 """Every task of the project: ``nox -s demo``, ``tests``, ``tests_blender``, ``tests_cluster``, ``tests_photographs``,
-``tests_detect``, ``lint``, ``types``, ``bench``, ``bench_scenes``, ``bench_blender``, ``bench_detect``; ``gpu``,
+``tests_detect``, ``docs``, ``lint``, ``types``, ``bench``, ``bench_scenes``, ``bench_blender``, ``bench_detect``; ``gpu``,
 ``gpu_detect``, ``bench_gpu`` where there is one.
 
 Sessions install the exact versions that CI tests (.ci/constraints.txt), so that they give everybody the same result; the
@@ -102,6 +102,15 @@ def gpu_detect(session: nox.Session) -> None:
     install_detect(session)
     session.chdir("pcs_detect")
     session.run("pytest", "-m", "gpu", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Make the gallery and build the site into site/; a broken link or a name that is gone is an error."""
+    install(session, ".[data,cpu]")
+    install(session, "mkdocs-material", "mkdocstrings[python]", constraints=".ci/constraints-docs.txt")
+    session.run("python", "docs/pictures.py")
+    session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session
