@@ -301,10 +301,25 @@ def _shape_of(annotation: dict[str, Any], path: Path) -> tuple[NDArray[np.float6
             raise DataError(f"{where}: the polygon {outline.tolist()} has no area")
     else:
         x, y, w, h = numbers
-        box = bx.le90(np.array([[x + w / 2, y + h / 2, w, h, 0.0]]))[0]
+        box = bx.le90(np.array([[x + w / 2, y + h / 2, w, h, _turned(annotation, where)]]))[0]
     if np.abs(box[:4]).max() > LARGEST or box[2:4].min() < SMALLEST:
         raise DataError(f"{where}: a box of {box[2]:g} x {box[3]:g} px at ({box[0]:g}, {box[1]:g}) fits no image")
     return box, outline if outline is not None else bx.box_corners(box[None])[0]
+
+
+def _turned(annotation: dict[str, Any], where: str) -> float:
+    """By how many radians, clockwise, an upright box is turned about its centre: CVAT writes degrees among the attributes."""
+    attributes = annotation.get("attributes")
+    degrees = attributes.get("rotation") if isinstance(attributes, dict) else None
+    if degrees is None:
+        return 0.0
+    try:
+        radians = float(np.radians(float(degrees)))
+    except (TypeError, ValueError):
+        radians = np.nan
+    if not np.isfinite(radians):
+        raise DataError(f"{where}: the attribute 'rotation' must be a number of degrees, got {str(degrees)[:40]!r}")
+    return radians
 
 
 def _box_numbers(value: Any, where: str) -> NDArray[np.float64]:

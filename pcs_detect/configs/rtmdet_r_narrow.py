@@ -1,8 +1,8 @@
 """RTMDet-R narrow, the network that ships, random weights, microscope noise, 60 epochs
 
-2.1 M parameters from stride 4. The statistics of batch norms are stored when training ends, so a crystal's score does not depend
-on what else is in its tile. Training pictures are crops of 256 px from rendered pictures of 384 px, at scales of 0.67 to 2.
-"""
+2.1 M parameters from stride 4. The statistics of batch norms are stored when training ends, so a crystal's score does not
+depend on what else is in its tile. Training pictures are crops of 256 px from rendered pictures of 384 px, at scales of 0.67 to
+2."""
 
 _base_ = "./rtmdet_r_tiny.py"
 

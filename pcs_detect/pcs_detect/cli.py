@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 import time
@@ -20,6 +21,9 @@ from .processes import first_process
 
 def main(argv: list[str] | None = None) -> int:
     parser = _parser()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows no µ shows it as \xb5
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     def work() -> None:
         arguments = sys.argv[1:] if argv is None else argv

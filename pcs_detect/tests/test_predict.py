@@ -292,3 +292,15 @@ def test_tiles_are_for_networks_that_see_pixels_as_they_are():
     assert Detector(fitting).tile is None
     assert Detector(fitting, tile=512).tile == 512
     assert Detector(FixedNetwork(), tile=None).tile is None
+
+
+def test_the_scale_of_the_file_is_taken_unless_another_is_given(tmp_path):
+    import tifffile
+
+    pixels, _ = photograph(count=5)
+    metadata = {"unit": "micron", "axes": "TYX"}
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([pixels] * 3), imagej=True, resolution=(2.0, 2.0), metadata=metadata)
+    found = detector().predict(tmp_path / "a.tif#0003")
+    np.testing.assert_allclose(found.width_um, found.width_px / 2)
+    np.testing.assert_allclose(detector().predict(tmp_path / "a.tif#0003", 3.0).width_um, found.width_px * 3)
+    assert detector().predict(pixels).width_um.isna().all()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 
@@ -203,3 +204,11 @@ def test_nothing_of_it_loads_torch():
     code = "import sys, pcs_detect.sizes, pcs_detect.commands.sizes; print({'torch', 'mmcv', 'mmdet'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_a_terminal_of_ascii_shows_what_it_can(tmp_path):
+    write_table(crystal_table("a.png", [[9, 9, 8, 4, 0]], [0.9], [False], 0.5), tmp_path / "c.csv")
+    command = [sys.executable, "-m", "pcs_detect.cli", "sizes", str(tmp_path / "c.csv"), "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert "sizes in \\xb5m" in result.stdout

@@ -207,3 +207,19 @@ def test_other_pixels_in_a_file_of_the_same_size_are_noticed(tmp_path):
     Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / "data" / "a.bmp")
     with pytest.raises(pa.InputError, match="other settings"):
         freeze.freeze(path, tmp_path / "out", seed=1)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 90, -45, "30"])
+def test_upright_boxes_that_an_attribute_turns_are_turned(tmp_path, degrees):
+    """CVAT's COCO: an upright box without a polygon, and its angle among the attributes, clockwise."""
+    path = made(tmp_path, [{"bbox": [10, 10, 20, 8], "segmentation": [], "attributes": {"rotation": degrees}}])
+    x, y, w, h, theta = pa.PCSDataset(path).target(0)["boxes"][0].double().tolist()
+    assert (x, y, w, h) == pytest.approx((20, 14, 20, 8))
+    assert np.sin(theta - np.radians(float(degrees))) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_turn_that_is_no_number_is_skipped_and_named(tmp_path):
+    path = made(tmp_path, [{"bbox": [10, 10, 20, 8], "attributes": {"rotation": "left"}}])
+    with pytest.warns(UserWarning, match="'rotation' must be a number of degrees"):
+        data = pa.PCSDataset(path)
+    assert len(data.target(0)["boxes"]) == 0

@@ -17,7 +17,7 @@ from PIL import Image
 from ..crystals.tables import crystal_table
 from ..errors import InputError
 from ..photographs.grey import Grey, Matching, check_matching, check_white, grey_values, matched
-from ..photographs.reading import read_photograph
+from ..photographs.reading import read_scaled
 from . import tiling
 from .networks import Network, open_network
 from .tiling import Found
@@ -97,12 +97,12 @@ class Detector:
         """The crystals of a photograph as a table, one row each, best score first (``crystals.COLUMNS``).
 
         image: path of an image file (``read_photograph``) or its pixels (``grey_values``); um_per_px: its scale, for the
-        columns in um; name: what the column ``image`` says, by default the file's name or "image". at_border: a corner of the
-        box lies within 1 px of the photograph's border (a px of the scaled one where that is larger), or outside.
-        Warns of objects that tiles cut. Raises DataError, InputError.
-        """
+        columns in um, by default what the file says; name: what the column ``image`` says, by default the file's name or
+        "image". at_border: a corner of the box lies within 1 px of the photograph's border (a px of the scaled one where that
+        is larger), or outside. Warns of objects that tiles cut. Raises DataError, InputError."""
         if isinstance(image, str | os.PathLike):
-            grey = read_photograph(image, self.white)
+            grey, said = read_scaled(image, self.white)
+            um_per_px = said.um_per_px if um_per_px is None else um_per_px
         else:
             grey = grey_values(image, self.white)
         found = self.detect(grey)

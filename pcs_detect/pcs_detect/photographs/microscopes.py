@@ -102,8 +102,13 @@ def _whole(path: Path, changed: int, image: int) -> tuple[str, NDArray[Any]]:
     """(axes, all pixels of an image of a file): the next frame is most likely one of the same."""
     with _opened(path) as file:
         if path.suffix.lower() == ".czi":
-            axes, whole = str(file.axes), np.asarray(file.asarray())
-            return _samples(axes, whole)
+            try:
+                return _samples(str(file.axes), np.asarray(file.asarray()))
+            except (KeyError, ImportError, NotImplementedError) as e:
+                raise DataError(
+                    f"{path}: its pixels are compressed in a way that the installed czifile cannot read ({e}); pip install "
+                    "imagecodecs and a newer czifile, or export TIFF with ZEN"
+                ) from e
         found = file.images[image]
         return "".join(found.dims), np.asarray(found.asarray())
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, InputError
-from .frames import MAX_PIXELS, Frame, Projection, check_projection, numbered, projected
+from .frames import MAX_PIXELS, Frame, Projection, Scale, check_projection, numbered, projected
 from .grey import Grey, grey_values
 from .microscopes import FORMATS as MICROSCOPES
 from .microscopes import microscope_frames, microscope_levels
@@ -49,6 +49,11 @@ def read_photograph(path: str | os.PathLike[str], white: float | None = None, z:
     Raises DataError for a file that is missing, damaged, cut short, no image, larger than 2^28 px, or of several photographs of
     which none is named.
     """
+    return read_scaled(path, white, z)[0]
+
+
+def read_scaled(path: str | os.PathLike[str], white: float | None = None, z: Projection | None = None) -> tuple[Grey, Scale]:
+    """(grey values, scale that the file gives) of a photograph, as ``read_photograph``."""
     file, number = numbered(Path(path))
     frames = frames_of(file, z)
     if number is not None:
@@ -61,7 +66,7 @@ def read_photograph(path: str | os.PathLike[str], white: float | None = None, z:
         )
     found = read_levels(frames[0])
     with as_data_errors(path):
-        return grey_values(found.pixels, found.white if white is None else white)
+        return grey_values(found.pixels, found.white if white is None else white), frames[0].scale
 
 
 def frames_of(path: str | os.PathLike[str], z: Projection | None = None) -> list[Frame]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pcs_augment.boxes import box_corners, min_area_box
 from pcs_detect.errors import DataError
-from pcs_detect.training.data.dota import DotaFolder, boxes_around
+from pcs_detect.training.data.dota import DotaFolder, boxes_around, read_labels
 
 LINE = "10 8 20 8 20 12 10 12 crystal 0\n"
 
@@ -139,3 +139,12 @@ def test_unreadable_files_are_named(tmp_path):
         data[1]
     with pytest.raises(IndexError):
         data[2]
+
+
+def test_a_line_of_yolo_is_no_line_of_dota(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("0 0.1 0.1 0.3 0.1 0.3 0.2 0.1 0.2\n")
+    with pytest.raises(DataError, match="YOLO's oriented boxes"):
+        read_labels(path)
+    path.write_text("1 1 9 1 9 4 1 4 crystal\n")  # corners in px near the image's own corner stay corners
+    assert len(read_labels(path)[0]) == 1

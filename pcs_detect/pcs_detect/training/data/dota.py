@@ -118,6 +118,11 @@ def read_labels(path: Path, categories: frozenset[str] | None = None) -> tuple[N
             continue
         if len(words) not in (9, 10):
             raise DataError(f'{path}, line {number}: expected "x1 y1 x2 y2 x3 y3 x4 y4 category difficulty", got {line[:80]!r}')
+        if len(words) == 9 and _is_yolo(words):
+            raise DataError(
+                f"{path}, line {number}: a line of YOLO's oriented boxes (class first, corners as parts of the image): "
+                f"{line[:80]!r}; export in the layout of DOTA, corners in px and the class after them"
+            )
         try:
             row = [float(w) for w in words[:8]]
         except ValueError:
@@ -135,6 +140,14 @@ def read_labels(path: Path, categories: frozenset[str] | None = None) -> tuple[N
         number = places[int(flat.argmax())]
         raise DataError(f"{path}, line {number}: the four corners enclose no area: {lines[number - 1][:80]!r}")
     return boxes, corners
+
+
+def _is_yolo(words: Sequence[str]) -> bool:
+    """Whether nine words are a class and eight parts of the image's sides."""
+    try:
+        return words[0].isdigit() and all(-0.5 <= float(w) <= 1.5 for w in words[1:])
+    except ValueError:
+        return False
 
 
 def boxes_around(corners: NDArray[np.float64]) -> NDArray[np.float64]:

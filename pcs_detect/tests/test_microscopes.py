@@ -1,0 +1,111 @@
+"""Files of microscopes' own formats. No file of a microscope can be had here: what is tested is what is made of what the
+packages that read them say, with one that says it from memory."""
+
+import sys
+import types
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from pcs_detect.errors import DataError
+from pcs_detect.photographs import frames_of, read_levels, read_photograph
+
+PIXELS = np.arange(2 * 3 * 2 * 5 * 7, dtype=np.uint16).reshape(2, 3, 2, 5, 7)  # T, Z, C, Y, X
+
+
+def module(monkeypatch, name, kind, **attributes):
+    """A package of a name whose class of a file has these attributes."""
+
+    @contextmanager
+    def opened(path):
+        yield types.SimpleNamespace(**attributes)
+
+    monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**{kind: opened}))
+
+
+def nd2(monkeypatch):
+    moments = types.SimpleNamespace
+    module(
+        monkeypatch,
+        "nd2",
+        "ND2File",
+        sizes=dict(zip("TZCYX", PIXELS.shape)),
+        dtype=PIXELS.dtype,
+        metadata=moments(channels=[1]),
+        voxel_size=lambda: moments(x=0.65, y=0.65),
+        frame_metadata=lambda k: moments(channels=[moments(time=moments(relativeTimeMs=1800e3 * (k // 3) + 500))]),
+        read_frame=lambda k: PIXELS.reshape(6, 2, 5, 7)[k],
+        attributes=moments(bitsPerComponentSignificant=12),
+    )
+
+
+def czi(monkeypatch):
+    distance = '<Distance Id="{}"><Value>6.5e-07</Value></Distance>'
+    text = f"<A><Scaling><Items>{distance.format('X')}{distance.format('Y')}</Items></Scaling></A>"
+    shape = (*PIXELS.shape, 1)
+    module(
+        monkeypatch, "czifile", "CziFile", axes="TZCYX0", shape=shape, dtype=PIXELS.dtype, metadata=lambda: text,
+        asarray=lambda: PIXELS[..., None],
+    )  # fmt: skip
+
+
+def lif(monkeypatch):
+    image = types.SimpleNamespace(
+        dims=tuple("TZCYX"),
+        sizes=dict(zip("TZCYX", PIXELS.shape)),
+        dtype=PIXELS.dtype,
+        coords={"X": np.arange(7) * 6.5e-7, "Y": np.arange(5) * 6.5e-7},
+        timestamps=None,
+        asarray=lambda: PIXELS,
+    )
+    line = types.SimpleNamespace(dims=("X",), sizes={"X": 7}, dtype=PIXELS.dtype, coords={}, timestamps=None)
+    module(monkeypatch, "liffile", "LifFile", images=[line, image])
+
+
+@pytest.mark.parametrize(("made", "name"), [(nd2, "a.nd2"), (czi, "a.CZI"), (lif, "a.lif")])
+def test_every_plane_is_a_photograph_with_its_scale(tmp_path, monkeypatch, made, name):
+    made(monkeypatch)
+    path = tmp_path / name
+    path.write_bytes(b"stands for a file")
+    frames = frames_of(path)
+    assert [f.number for f in frames] == list(range(1, 13))
+    assert [f.scale.um_per_px for f in frames] == pytest.approx([0.65] * 12)
+    assert {f.planes for f in frames} == {3}
+    for frame, expected in zip(frames, PIXELS.reshape(12, 5, 7)):
+        np.testing.assert_array_equal(read_levels(frame).pixels, expected)
+    projected = frames_of(path, "max")
+    assert len(projected) == 4
+    for frame, expected in zip(projected, PIXELS.max(1).reshape(4, 5, 7)):
+        np.testing.assert_array_equal(read_levels(frame).pixels, expected)
+    if made is nd2:
+        assert [f.hours for f in frames] == [0.0] * 6 + [0.5] * 6
+        assert read_levels(frames[0]).white == 4095
+
+
+@pytest.mark.parametrize(("name", "package"), [("a.nd2", "nd2"), ("a.czi", "czifile"), ("a.lif", "liffile")])
+def test_without_the_package_the_error_says_what_to_install(tmp_path, monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=r'pip install "pcs-detect\[microscopes\]", or export TIFF'):
+        read_photograph(tmp_path / name)
+
+
+def test_a_compression_that_is_not_read_is_named(tmp_path, monkeypatch):
+    czi(monkeypatch)
+
+    def failing():
+        raise KeyError(6)
+
+    opened = sys.modules["czifile"].CziFile
+
+    @contextmanager
+    def other(path):
+        with opened(path) as file:
+            file.asarray = failing
+            yield file
+
+    sys.modules["czifile"].CziFile = other
+    (tmp_path / "a.czi").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"cannot read.*export TIFF"):
+        read_levels(frames_of(tmp_path / "a.czi")[0])
