@@ -141,7 +141,10 @@ def contents(analysis: Analysis, made: dict[str, bytes]) -> str:
 
 def _caps(analysis: Analysis) -> str:
     if analysis.sample.settings.area_window:
-        return "Each image has a window of areas of its own; the model takes those of a simulation without geometry."
+        return (
+            "Each image has a window of areas of its own; the model takes those of a simulation without geometry. Crystals of "
+            "one image are alike, so limits for independent crystals hold for many images only."
+        )
     if analysis.sample.settings.rule == "unbiased":
         return ""
     if analysis.drawn is None:
