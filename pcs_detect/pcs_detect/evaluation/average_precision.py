@@ -17,7 +17,7 @@ Indices = NDArray[np.intp]
 
 THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)  # of IoU; COCO's very floats, since np.arange gives others
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
-RANGES = {  # px^2 of box area w h, both ends included (SPEC section 4)
+RANGES = {  # px^2 of box area w h, both ends included (docs/method.md, Conventions)
     "all": (0.0, math.inf),
     "small": (0.0, 8.0**2),
     "medium": (8.0**2, 24.0**2),

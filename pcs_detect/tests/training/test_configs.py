@@ -20,7 +20,7 @@ from pcs_detect.training import configs
 
 NAMES = [name for name, _ in configs.available()]
 
-# SPEC section 4, Table 1: anchors from and to (px), strides from and to (px), scale, max-pool after conv1, ImageNet, epochs
+# the paper's Table 1: anchors from and to (px), strides from and to (px), scale, max-pool after conv1, ImageNet, epochs
 TABLE_1 = {
     "s2anet_r50_anchor16_pool_imagenet_12e": ((16, 256), (4, 64), 4, True, True, 12),
     "s2anet_r50_anchor8_pool_imagenet_12e": ((8, 128), (4, 64), 2, True, True, 12),

@@ -39,7 +39,7 @@ class MaskResult(NamedTuple):
 
 @METRICS.register_module()
 class MaskMetric(CrystalMetric):
-    """COCO AP of masks, with the overlap of masks and the size classes of SPEC section 4, detections per image not capped.
+    """COCO AP of masks, with the overlap of masks and the paper's size classes, detections per image not capped.
 
     Reports ``Curves.summary`` of the masks, crystal/AP65 (the 2021 paper's mAP at IoU 0.65; AP50 is its mAP at 0.50) and, of
     the oriented boxes around the masks, crystal/box_AP and crystal/box_AP50, with rotated overlap as CrystalMetric; all from

@@ -43,7 +43,7 @@ class Result(NamedTuple):
 
 @METRICS.register_module()
 class CrystalMetric(BaseMetric):
-    """COCO AP with rotated IoU and the size classes of SPEC section 4, detections per image not capped.
+    """COCO AP with rotated IoU and the paper's size classes, detections per image not capped.
 
     Reports ``Curves.summary`` (crystal/AP, crystal/AP50 and so on, from 0 to 1; nan where a size class has no true box) and
     logs a table in percent. Each image is matched where it was predicted; ranks then exchange 20 bytes per detection. Images
@@ -51,7 +51,7 @@ class CrystalMetric(BaseMetric):
 
     cap: use only so many detections per image, the highest scores; None: all, as is right for images of many crystals.
     out: a .json file for the detections: COCO's list of results, category 1, ``bbox`` [cx, cy, w, h, a], a in degrees
-    counter-clockwise (SPEC section 1). Beside it, named NAME_curves, come precision over recall as .csv and .png. Each
+    counter-clockwise (docs/method.md). Beside it, named NAME_curves, come precision over recall as .csv and .png. Each
     evaluation replaces them. prefix: see BaseMetric. Raises InputError; in use DataError, OutputError.
     """
 

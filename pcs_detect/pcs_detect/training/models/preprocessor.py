@@ -29,7 +29,7 @@ PIPELINES = ["default_pipeline", "microscope_pipeline"]
 class CrystalPreprocessor(BaseDataPreprocessor):
     """Moves a batch to the device, in training augments it there, normalises and pads it.
 
-    mean, std: of the grey values, 0..255 (SPEC section 4: 132.6 and 61.2). pad_size_divisor: images are padded at the right
+    mean, std: of the grey values, 0..255 (the paper's 132.6 and 61.2). pad_size_divisor: images are padded at the right
     and the bottom to a multiple of this many px, with the mean. augment: the noise pipeline as a list of
     ``dict(type=NAME, **arguments)`` of the steps of pcs_augment, or None for none. seed: of the noise, which depends on
     (seed, epoch, img_id) alone. min_edge, threshold: objects with a side below ``min_edge`` px before the noise, or whose
