@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 
 from pcs_detect.boxes import min_area_box, to_le90
+from pcs_detect.inference.look import Look
 
 
 class FixedNetwork:
     """The score is the mean of the normalised grey values inside, 0.2 for a box 50 levels above the mean."""
 
-    device, mean, deviation, divisor, tiled = "cpu", 100.0, 50.0, 32, True
+    device, mean, deviation, divisor, tiled, look = "cpu", 100.0, 50.0, 32, True, Look()
 
     def __init__(self, weight=0.2, **changes):
         self.weight = weight

@@ -37,7 +37,6 @@ from .series import Series, largest_level, series_of, told, whites_of
 AnyPath = str | os.PathLike[str]
 COUNTS = ("height_px", "width_px", "crystals", "at_border", "cut")
 SHOWN = (".png", ".jpg", ".jpeg", ".bmp")  # what label tools open as it is, if it has 8 bits
-LARGEST = 384.0  # px, of crystals in training where a model does not say its own
 
 
 @dataclass
@@ -402,11 +401,11 @@ def _place_notes(photographs: list[Photograph]) -> list[str]:
 
 
 def _size_notes(detector: Detector, table: pd.DataFrame) -> list[str]:
-    most = float(getattr(detector.network, "largest", None) or LARGEST) / detector.scale
+    most = detector.largest
     large = int((table["width_px"] > most).sum())
     if not large:
         return []
     return [
         f"{large} crystal{'s span' if large > 1 else ' spans'} more than {most:g} px, larger than any in training: others like "
-        "them may be missed or measured badly; let the detector see photographs smaller (--scale 0.5)"
+        "them may be missed or measured badly; let the detector see photographs smaller (--scale)"
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,77 +19,100 @@ from ..errors import InputError
 from ..photographs.grey import Grey, Matching, check_matching, check_white, grey_values, matched
 from ..photographs.reading import read_scaled
 from . import tiling
+from .framing import framed
+from .look import check_scales
 from .networks import Network, open_network
 from .tiling import Found
 
-TILE = 1024  # px
+TILE = 1536  # px; twice as many on a side take 450 MB instead of 250
+OVERLAP = 256  # px
+ROOM = 32  # px that tiles overlap more than the longest crystal of a scale
 
 
 class Detector:
     """A trained detector, for photographs.
 
-    >>> detector = Detector("training/best_crystal_AP_epoch_18.pth")
-    >>> crystals = detector.predict("drop_7h.tif", um_per_px=0.84)
-    >>> crystals.width_um.median()
+    Example:
+        >>> detector = Detector()
+        >>> crystals = detector.predict("drop_7h.tif", um_per_px=0.84)
+        >>> crystals.width_um.median()
 
-    checkpoint: a file of ``pcs-detect train``, which says itself which model it is; see ``load_detector`` for ``config``.
-    device: "cuda" or "cpu", by default the GPU where there is one; amp: mixed precision, on a GPU only.
+    Args:
+        model: None for the detector that comes with the package; an .onnx file of ``pcs-detect export``; a checkpoint of
+            ``pcs-detect train`` where the training half is installed; or a network of your own (``networks.Network``).
+        device: "cuda" or "cpu", by default the GPU where one can be used (ONNX: with the package onnxruntime-gpu).
+        config: configuration of a checkpoint that does not hold its own.
+        score: crystals from this score on; None for what suits the detector.
+        iou: of boxes that overlap by more, the one with the highest score stays; None for what suits the detector.
+        grey: how grey values are brought to those of training, see ``photographs.grey.matched``; None for what suits.
+        white: see ``photographs.grey.grey_values``.
+        scale: "auto" for the scales that suit the detector and the photograph: a coarser one shows it the larger crystals. Or
+            the one at which it looks, or several, the largest first: at 0.5 photographs are halved. Results are in px of
+            the photograph, and a crystal found at two scales is one.
+        tile: larger photographs, after scaling, are cut into tiles of at most so many px; None for never; "auto" is 1536, and
+            never for Mask R-CNN, which fits whatever it is given into its own size.
+        overlap: px of tiles; "auto" is enough for the crystals that count at a scale, and 256 where these have no limit.
+            Crystals that span more may be missed, and are then warned of; see ``tiling.merge``.
+        batch_size: tiles that a checkpoint's network sees at once.
+        amp: mixed precision, of checkpoints on a GPU.
 
-    score: crystals from this score on, 0.2 as in the published inference; iou: of boxes that overlap by more, the one with the
-    highest score stays, 0.3 as published. grey: how grey values are brought to those of training, see ``photographs.matched``;
-    white: see ``photographs.grey_values``. scale: photographs are made so many times as large before the detector sees them;
-    with 0.5, crystals of 600 px look to it like those of 300 px (training shows up to 384 px). Results are in px of the
-    photograph.
+    The network's statistics of a tile make scores and sides depend a little on what else is in it, so other tiles give other
+    crystals near the least score, and slightly different boxes.
 
-    tile, overlap: photographs larger than ``tile`` px (after scaling) are cut into tiles that overlap by ``overlap`` px; None
-    for never; "auto" is 1024, and never for Mask R-CNN, which fits whatever it is given into its own size, so that tiles set
-    its magnification and ``scale`` hardly matters. batch_size: tiles that the network sees at once. Crystals that span more
-    than the overlap may be missed, and are then warned of; see ``tiling.merge``. The network's group normalisation makes scores
-    and sides depend a little on what else is in a tile, so other tiles give other crystals near the least score, and slightly
-    different boxes.
-
-    Raises DataError for a checkpoint that is missing, damaged, refused or of another model, InputError for wrong arguments.
+    Raises:
+        DataError: a file that is missing, damaged, refused or of another kind.
+        InputError: wrong arguments.
+        InstallationError: a checkpoint without the training half.
     """
 
     def __init__(
         self,
-        model: str | Path | Network,
+        model: str | Path | Network | None = None,
         device: str | None = None,
         *,
         config: str | Path | None = None,
-        score: float = 0.2,
-        iou: float = 0.3,
-        grey: Matching = "shift",
+        score: float | None = None,
+        iou: float | None = None,
+        grey: Matching | None = None,
         white: float | None = None,
-        scale: float = 1.0,
+        scale: float | Sequence[float] | Literal["auto"] = "auto",
         tile: int | Literal["auto"] | None = "auto",
-        overlap: int = 256,
+        overlap: int | Literal["auto"] = "auto",
         batch_size: int = 1,
         amp: bool = False,
     ) -> None:
         for name, value in (("score", score), ("iou", iou)):
-            if not 0 <= value <= 1:
+            if value is not None and not 0 <= value <= 1:
                 raise InputError(f"{name} is {value}; it takes a number from 0 to 1")
-        if not 0 < scale < math.inf:
-            raise InputError(f"scale is {scale}; it takes a positive factor, 1 for photographs as they are")
+        self.scales = None if scale == "auto" else _scales(scale)
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it takes at least 1 tile")
         check_white(white)
-        check_matching(grey)
-        tiling.check_tiles(TILE if tile == "auto" else tile, overlap)
+        if grey is not None:
+            check_matching(grey)
+        tiling.check_tiles(TILE if tile == "auto" else tile, 0 if overlap == "auto" else overlap)
         network = open_network(model, device, config=config, score=score, iou=iou, amp=amp)
         self.network, self.device, self.source = network, network.device, network.source
-        self.mean, self.deviation = network.mean, network.deviation
+        self.mean, self.deviation, self.look = network.mean, network.deviation, network.look
         if tile == "auto":
             tile = TILE if network.tiled else None
-        self.score, self.iou, self.grey, self.white, self.scale = score, iou, grey, white, scale
-        self.tile, self.overlap, self.batch_size, self.amp = tile, overlap, batch_size, amp
+        self.score = self.look.score if score is None else score
+        self.iou = self.look.iou if iou is None else iou
+        self.grey: Matching = self.look.grey if grey is None else grey
+        self.white, self.tile, self.overlap, self.batch_size, self.amp = white, tile, overlap, batch_size, amp
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides about the crystals found, beside checkpoint and photograph."""
-        names = ("score", "iou", "grey", "mean", "deviation", "white", "scale", "tile", "overlap", "batch_size", "amp")
-        return {name: getattr(self, name) for name in names}
+        names = ("score", "iou", "grey", "mean", "deviation", "white", "tile", "overlap", "batch_size", "amp")
+        scales = list(self.look.scales if self.scales is None else self.scales)
+        sizes = {"least": self.look.least, "most": None if math.isinf(self.look.most) else self.look.most}
+        return {name: getattr(self, name) for name in names} | {"scale": scales, **(sizes if len(scales) > 1 else {})}
+
+    @property
+    def largest(self) -> float:
+        """Px of the photograph: crystals with a longer side are larger than any in training, at whatever scale."""
+        return self.look.largest / min(self.scales or self.look.scales)
 
     def predict(
         self, image: str | os.PathLike[str] | ArrayLike, um_per_px: float | None = None, name: str | None = None
@@ -98,8 +121,9 @@ class Detector:
 
         image: path of an image file (``read_photograph``) or its pixels (``grey_values``); um_per_px: its scale, for the
         columns in um, by default what the file says; name: what the column ``image`` says, by default the file's name or
-        "image". at_border: a corner of the box lies within 1 px of the photograph's border (a px of the scaled one where that
-        is larger), or outside. Warns of objects that tiles cut. Raises DataError, InputError."""
+        "image". at_border: a corner of the box lies within 1 px of the photograph's border (a px of the scale at which it was
+        found), or outside. Warns of objects that tiles cut. Raises DataError, InputError.
+        """
         if isinstance(image, str | os.PathLike):
             grey, said = read_scaled(image, self.white)
             um_per_px = said.um_per_px if um_per_px is None else um_per_px
@@ -114,34 +138,58 @@ class Detector:
     def detect(self, grey: Grey) -> Found:
         """Boxes and scores of the crystals of grey values (H, W), 0 black to 255 white, in px of these.
 
-        Where the network needs sides that its strides divide, the last rows and columns are repeated: filling up with the mean
-        grey, as in training, would make an edge at the border of a dark photograph, and such edges look like crystals.
+        At every scale a frame of background goes around the photograph (``framing.framed``), so that crystals at its four
+        borders are found alike; crystals centred in the frame are none.
         """
-        small, across, along = _resized(matched(grey, self.grey, self.mean, self.deviation), self.scale)
+        brought = matched(grey, self.grey, self.mean, self.deviation)
+        scales = self.scales or self.look.needed((grey.shape[0], grey.shape[1]))
+        found = [self._at(brought, scale, sizes) for scale, sizes in zip(scales, self.look.sizes(scales))]
+        return tiling.joined(found, self.iou)
+
+    def _at(self, grey: Grey, scale: float, sizes: tuple[float, float]) -> Found:
+        """What is found at one scale, of crystals with longer sides in the range ``sizes``, px as the network sees them."""
+        small, across, along = _resized(grey, scale)
         height, width = small.shape
-        step = self.network.divisor
-        small = np.pad(small, ((0, -height % step), (0, -width % step)), mode="edge")
-        size = (small.shape[0], small.shape[1])
+        least, most = sizes
+        if self.network.tiled:
+            seen, before = framed(small, self.network.divisor)
+        else:
+            seen, before = small, 0
+        size = (seen.shape[0], seen.shape[1])
+        unlimited = math.isinf(most)
+        overlap = self.overlap if self.overlap != "auto" else OVERLAP if unlimited else math.ceil(most) + ROOM
+        if self.tile is not None:
+            overlap = min(overlap, self.tile - tiling.STEP)
         parts: list[tuple[tiling.Tile, np.ndarray, np.ndarray]] = []
-        for batch in _batches(tiling.tiles(size, self.tile, self.overlap), self.batch_size):
-            found = self.network.find([small[t.y0 : t.y1, t.x0 : t.x1] for t in batch])
-            for place, (boxes, scores) in zip(batch, found):
+        for batch in _batches(tiling.tiles(size, self.tile, overlap), self.batch_size):
+            every = self.network.find([seen[t.y0 : t.y1, t.x0 : t.x1] for t in batch])
+            for place, (boxes, scores) in zip(batch, every):
                 good = (scores >= self.score) & np.isfinite(boxes).all(1) & (boxes[:, 3] > 0)
+                good &= (boxes[:, 2] >= least) & (boxes[:, 2] < most)
                 parts.append((place, boxes[good], scores[good]))
         merged = tiling.merge(parts, size, self.iou)
-        within = ((merged.boxes[:, :2] >= 0) & (merged.boxes[:, :2] < (width, height))).all(1)
+        boxes, cut = merged.boxes - (before, before, 0, 0, 0), merged.cut - (before, before, 0, 0, 0)
+        within = ((boxes[:, :2] >= 0) & (boxes[:, :2] < (width, height))).all(1)
         back = np.array([across, along, (across * along) ** 0.5, (across * along) ** 0.5, 1.0])
-        return Found(merged.boxes[within] / back, merged.scores[within], merged.cut / back)
+        lost = cut / back if unlimited else cut[:0]  # of others a coarser scale shows the whole
+        return Found(boxes[within] / back, merged.scores[within], lost, np.full(int(within.sum()), scale))
 
     def at_border(self, found: Found, size: tuple[int, ...]) -> np.ndarray:
         """(N,) which of the crystals of a photograph of ``size`` (H, W) touch its border."""
-        return tiling.touches_border(found.boxes, (size[0], size[1]), max(1.0, 1 / self.scale))
+        return tiling.touches_border(found.boxes, (size[0], size[1]), np.maximum(1.0, 1 / found.scales))
 
     def cut_message(self, count: int) -> str:
+        overlap = OVERLAP if self.overlap == "auto" else self.overlap
         return (
             f"left out {count} piece{'s' if count > 1 else ''} of objects that tiles cut, since they span more than the "
-            f"overlap of {self.overlap} px; enlarge overlap and tile, or let the detector see photographs smaller (scale)"
+            f"overlap of {overlap} px; enlarge overlap and tile, or let the detector see photographs smaller (scale)"
         )
+
+
+def _scales(given: float | Sequence[float]) -> tuple[float, ...]:
+    scales = tuple(float(s) for s in (given if isinstance(given, Sequence) else [given]))
+    check_scales(scales)
+    return scales
 
 
 def _batches(places: list[tiling.Tile], size: int) -> Iterator[list[tiling.Tile]]:

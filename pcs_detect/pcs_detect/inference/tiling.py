@@ -12,11 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from ..boxes import corners
 from ..errors import InputError
 from ..inference.suppression import kept_ranks
+from ..overlaps import overlapping_pairs
 
 Floats = NDArray[np.float64]
 
 STEP = 64  # px; tiles begin at its multiples, so that the grids of a detector (strides up to 64) lie alike in all of them
 EDGE = 2.0  # px; a box that comes so close to a tile's edge counts as cut by it
+INSIDE = 0.7  # of a box's area: so much of it in a better one, and it is part of that
 SLACK = 8.0  # px; so much may the centres differ that two tiles give to one crystal
 
 
@@ -33,11 +35,12 @@ class Tile(NamedTuple):
 
 class Found(NamedTuple):
     """boxes (N, 5) le90 in px and radians with scores (N,), best first; cut: (M, 5) what was left out since the edge of a tile
-    cuts it: pieces of objects that are larger than the overlap of the tiles."""
+    cuts it: pieces of objects that are larger than the overlap of the tiles; scales: (N,) at which the boxes were found."""
 
     boxes: Floats
     scores: Floats
     cut: Floats
+    scales: Floats
 
 
 def tiles(size: tuple[int, int], tile: int | None, overlap: int) -> list[Tile]:
@@ -63,12 +66,19 @@ def _spans(side: int, tile: int, overlap: int) -> list[tuple[int, int, tuple[flo
     """(first px, last px + 1, core) along one side of an image."""
     if side <= tile:
         return [(0, side, (-math.inf, math.inf))]
+    count = _count(side, tile, overlap)
+    while tile - STEP - overlap >= STEP and _count(side, tile - STEP, overlap) == count:
+        tile -= STEP  # as many tiles, that share less
     last = -(-(side - tile) // STEP)  # in steps, and so is the largest stride
-    count = -(-last // ((tile - overlap) // STEP))
     starts = [k * last // count * STEP for k in range(count + 1)]
     ends = [min(s + tile, side) for s in starts]
     borders = [-math.inf, *((a + b) / 2 for a, b in zip(starts[1:], ends)), math.inf]
     return [(s, e, (low, high)) for s, e, low, high in zip(starts, ends, borders, borders[1:])]
+
+
+def _count(side: int, tile: int, overlap: int) -> int:
+    """How many tiles follow the first one."""
+    return math.ceil(math.ceil((side - tile) / STEP) / ((tile - overlap) // STEP))
 
 
 def merge(parts: Sequence[tuple[Tile, ArrayLike, ArrayLike]], size: tuple[int, int], threshold: float) -> Found:
@@ -94,13 +104,46 @@ def merge(parts: Sequence[tuple[Tile, ArrayLike, ArrayLike]], size: tuple[int, i
     every, score = np.concatenate(boxes), np.concatenate(scores)
     order = np.argsort(-score, kind="stable")
     order = order[kept_ranks(every[order], threshold)]
-    return Found(every[order], score[order], np.concatenate(cut))
+    return Found(every[order], score[order], np.concatenate(cut), np.ones(len(order)))
 
 
-def touches_border(boxes: ArrayLike, size: tuple[int, int], margin: float = 1.0) -> NDArray[np.bool_]:
-    """(N,) whether a corner of each box (N, 5) is within ``margin`` px of the border of an image ``size`` (H, W), or beyond."""
+def joined(found: Sequence[Found], threshold: float) -> Found:
+    """What was found at several scales as one: of boxes that overlap by IoU > ``threshold`` the best stays.
+
+    So does a box that lies for more than INSIDE of its area in a better one, or the other way round: the parts of a large
+    crystal that a finer scale takes for crystals, or the group that a coarser one takes for one.
+    """
+    if len(found) == 1:
+        return found[0]
+    boxes, scores, cut, scales = (np.concatenate(parts) for parts in zip(*found))
+    order = np.argsort(-scores, kind="stable")
+    order = order[kept_ranks(boxes[order], threshold)]
+    order = order[_apart(boxes[order])]
+    return Found(boxes[order], scores[order], cut, scales[order])
+
+
+def _apart(boxes: Floats) -> NDArray[np.intp]:
+    """Ranks of boxes (N, 5), best first, that do not lie in a better one nor hold one."""
+    i, j, iou = overlapping_pairs(boxes, boxes)
+    area = boxes[:, 2] * boxes[:, 3]
+    shared = iou * (area[i] + area[j]) / (1 + iou)
+    worse = (j > i) & (shared > INSIDE * np.minimum(area[i], area[j]))
+    i, j = i[worse], j[worse]
+    alive = np.ones(len(boxes), bool)
+    for k in np.argsort(i, kind="stable"):  # a box that has fallen itself fells none
+        if alive[i[k]]:
+            alive[j[k]] = False
+    return np.flatnonzero(alive)
+
+
+def touches_border(boxes: ArrayLike, size: tuple[int, int], margin: ArrayLike = 1.0) -> NDArray[np.bool_]:
+    """(N,) whether a corner of each box (N, 5) is within ``margin`` px of the border of an image ``size`` (H, W), or beyond.
+
+    margin: one number, or one for each box.
+    """
     p = corners(boxes).reshape(-1, 4, 2)
-    near = (p <= margin) | (p >= np.array(size[::-1], dtype=np.float64) - margin)
+    room = np.asarray(margin, dtype=np.float64).reshape(-1, 1, 1)
+    near = (p <= room) | (p >= np.array(size[::-1], dtype=np.float64) - room)
     return np.asarray(near.any((1, 2)), dtype=np.bool_)
 
 

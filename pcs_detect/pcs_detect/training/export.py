@@ -1,155 +1,154 @@
-"""Detectors as files that run without the detection toolbox: TorchScript, torch.export, ONNX.
+"""Detectors of one stage as files that run without OpenMMLab: ONNX, TorchScript, torch.export.
 
-The network with the decoding of its boxes is exported, for one image of a fixed size. Suppression of overlapping boxes is not:
-rotated non-maximum suppression is no operation of ONNX or of PyTorch, so the file gives every box with its score, and
-``suppressed`` (NumPy in, NumPy out) makes crystals of them. Detectors of two stages (Oriented R-CNN, Mask R-CNN) pick a
-varying number of regions amid the network, through compiled operations of the toolbox: they cannot be exported. Nor, here,
-can RTMDet-R.
+The file holds the network with its normalisation; decoding and suppression of what it gives are NumPy's
+(``inference.decoding``). An ONNX file takes images of any size, says itself all that ``Detector("x.onnx")`` needs, and can
+hold its weights in half precision, computing in single.
 """
 
 from __future__ import annotations
 
-import copy
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
 
-from ..files import written
-
-from . import boxes  # isort: skip  # first: it makes mmrotate importable
-from . import openmmlab  # noqa: F401  # isort: skip  # first: it makes mmrotate importable
-
-from mmrotate.models.detectors import RefineSingleStageDetector
-from mmrotate.models.utils import ORConv2d
-
+from .. import __version__
 from ..errors import InputError
-from ..inference.suppression import kept_ranks
+from ..files import made_folder, written
+from ..inference.look import Look
+from ..inference.onnx_network import FORMAT
+from .dense import DenseDetector, dense_detector
 from .engine.loading import Loaded, load_detector
+from .half import halved_graph, halved_state
 
-STRIDE = 32  # sides of the image: multiples of this, as in training
-
-
-class DenseDetector(nn.Module):
-    """S2A-Net from grey values to boxes, without suppression.
-
-    forward: image (1, 1, H, W) float32, grey values 0 .. 255 -> boxes (A, 5) float32, cx, cy, w, h, theta in px and radians,
-    w >= h, theta in [-pi/2, pi/2), clockwise on screen, pixel i spanning [i, i + 1), and scores (A,) in 0 .. 1; one for each
-    place of each level.
-    """
-
-    network: Any
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        if not isinstance(model, RefineSingleStageDetector):
-            raise InputError(f"{type(model).__name__} cannot be exported; S2A-Net can")
-        self.network = _plain(copy.deepcopy(model)).eval()
-        self.mean, self.deviation = float(model.data_preprocessor.mean), float(model.data_preprocessor.std)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        first, stages = self.network.bbox_head_init, self.network.bbox_head_refine
-        features = self.network.extract_feat((image - self.mean) / self.deviation)
-        found = first(features)
-        rois = first.filter_bboxes(*found)
-        for stage in stages:
-            found = stage(stage.feature_refine(features, rois))
-            rois = stage.refine_bboxes(*found, rois=rois)
-        every = torch.cat([getattr(b, "tensor", b) for b in rois[0]])
-        height, width = image.shape[-2:]
-        centres = torch.stack([every[:, 0].clamp(0, width - 1), every[:, 1].clamp(0, height - 1)], -1)  # as the toolbox does
-        scores = [s.permute(0, 2, 3, 1).reshape(-1).sigmoid() for s in found[0]]
-        return boxes.to_le90(torch.cat([centres, every[:, 2:]], -1)), torch.cat(scores)
+STEP = 32  # sides of an example image: multiples of this, as in training
+OPSET, IR_VERSION = 18, 10  # what ONNX Runtime 1.18 and later reads
+ENDINGS = (".onnx", ".ts", ".pt2")
 
 
 def export(
-    checkpoint: str | Path, out: str | Path, size: tuple[int, int] = (384, 384), config: str | Path | None = None
+    checkpoint: str | Path,
+    out: str | Path,
+    size: tuple[int, int] = (384, 384),
+    config: str | Path | None = None,
+    *,
+    half: bool = False,
+    look: Look | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a detector as ``out``: .ts TorchScript, .pt2 torch.export, .onnx ONNX (needs onnx and onnxscript).
+    """Write a detector as a file.
 
-    size: (H, W) px of the image that it will take, multiples of 32. checkpoint, config: see ``loading.load_detector``. Raises
-    InputError, DataError.
+    Args:
+        checkpoint, config: see ``loading.load_detector``.
+        out: .onnx (needs onnx and onnxscript), .ts for TorchScript, .pt2 for torch.export.
+        size: (H, W) px of the image that .ts and .pt2 will take, multiples of 32; ONNX takes any.
+        half: weights of convolutions in half precision, which halves an ONNX file.
+        look: how it looks at photographs, for the ONNX file; by default as the checkpoint's settings say.
+        about: what else the ONNX file says of itself, such as training data and licence.
+
+    Raises:
+        InputError: a detector of two stages, or arguments that do not fit.
+        DataError: the checkpoint cannot be read.
     """
     path = Path(out)
-    if path.suffix not in WRITERS:
-        raise InputError(f"{path}: a detector is exported to a file ending in {', '.join(WRITERS)}")
-    if any(s < STRIDE or s % STRIDE for s in size):
-        raise InputError(f"size is {size[0]} x {size[1]}; both sides must be multiples of {STRIDE} px")
-    loaded: Loaded = load_detector(checkpoint, config)
-    dense = DenseDetector(loaded.model).eval()
+    if path.suffix not in ENDINGS:
+        raise InputError(f"{path}: a detector is exported to a file ending in {', '.join(ENDINGS)}")
+    if any(s < STEP or s % STEP for s in size):
+        raise InputError(f"size is {size[0]} x {size[1]}; both sides must be multiples of {STEP} px")
+    if path.suffix != ".onnx" and (half or look or about):
+        raise InputError(f"{path.name}: half precision, look and descriptions are for .onnx files")
+    loaded = load_detector(checkpoint, config)
+    if half:
+        loaded.model.load_state_dict(halved_state(loaded.model.state_dict()))
+    write(loaded, path, size, half=half, look=look, about=about)
+
+
+def write(
+    loaded: Loaded,
+    path: Path,
+    size: tuple[int, int] = (384, 384),
+    *,
+    half: bool = False,
+    look: Look | None = None,
+    about: Mapping[str, str] | None = None,
+) -> None:
+    """``export`` of a detector that is loaded already."""
+    dense = dense_detector(loaded.model)
     image = torch.randint(0, 256, (1, 1, *size), generator=torch.Generator().manual_seed(0)).float()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(path.parent)
     with torch.no_grad(), warnings.catch_warnings(), written(path) as temporary:
         warnings.simplefilter("ignore")  # torch's about itself
-        WRITERS[path.suffix](dense, image, temporary)
+        if path.suffix == ".ts":
+            torch.jit.save(torch.jit.freeze(torch.jit.trace(dense, image)), str(temporary))
+        elif path.suffix == ".pt2":
+            with temporary.open("wb") as file:
+                torch.export.save(torch.export.export(dense, (image,)), file)
+        else:
+            _write_onnx(dense, image, temporary, half, _description(loaded, dense, look or loaded.look, about or {}))
 
 
-def suppressed(
-    found: ArrayLike, scores: ArrayLike, score: float = 0.2, iou: float = 0.3
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What remains of the boxes (A, 5) and scores (A,) of an exported detector: (K, 5) and (K,), best first.
-
-    score: least score; iou: of boxes that overlap by more, the one with the highest score stays (SPEC section 4).
-    """
-    every, rates = np.asarray(found, np.float64).reshape(-1, 5), np.asarray(scores, np.float64).reshape(-1)
-    order = np.argsort(-rates, kind="stable")
-    order = order[rates[order] >= score]
-    order = order[kept_ranks(every[order], iou)]
-    return every[order], rates[order]
-
-
-def _torchscript(dense: DenseDetector, image: Tensor, path: Path) -> None:
-    traced = torch.jit.trace(dense, image)
-    torch.jit.save(torch.jit.freeze(traced), str(path))
-
-
-def _torch_export(dense: DenseDetector, image: Tensor, path: Path) -> None:
-    program = torch.export.export(dense, (image,))
-    with path.open("wb") as file:
-        torch.export.save(program, file)
+def _description(loaded: Loaded, dense: DenseDetector, look: Look, about: Mapping[str, str]) -> dict[str, Any]:
+    """What an ONNX file says about itself; ``inference.onnx_network`` reads it."""
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "mean": dense.mean,
+        "deviation": dense.deviation,
+        "divisor": dense.divisor,
+        "strides": dense.strides,
+        "coding": dense.coding,
+        "candidates": int(loaded.model.test_cfg.get("nms_pre", 5000)),  # type: ignore[union-attr, operator]
+        "look": look.plain(),
+        "config": loaded.source["config"],
+        "epoch": loaded.source["epoch"],
+        "checkpoint": loaded.source["sha256"],
+        **about,
+    }
 
 
-def _onnx(dense: DenseDetector, image: Tensor, path: Path) -> None:
+def _write_onnx(dense: Any, image: torch.Tensor, path: Path, half: bool, description: dict[str, Any]) -> None:
     try:
-        torch.onnx.export(
-            dense,
-            (image,),
-            str(path),
-            input_names=["image"],
-            output_names=["boxes", "scores"],
-            opset_version=18,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        import onnx
+        import onnxscript  # noqa: F401  # torch's exporter needs it
     except ModuleNotFoundError as e:
         raise InputError(f"ONNX needs the package {e.name}: pip install onnx onnxscript") from None
+    rows, columns = (torch.export.Dim(name, min=1, max=2048) for name in ("rows", "columns"))
+    free: dict[int, Any] = {2: STEP * rows, 3: STEP * columns}
+    if not dense.one_by_one:
+        image, free[0] = image.repeat(2, 1, 1, 1), torch.export.Dim("images", min=1, max=64)
+    program = torch.onnx.export(
+        dense,
+        (image,),
+        input_names=["image"],
+        output_names=["geometry", "scores"],
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        dynamic_shapes={"image": free},
+    )
+    graph = program.model_proto  # type: ignore[union-attr]
+    if half:
+        halved_graph(graph)
+    _strip(graph)
+    graph.ir_version = IR_VERSION
+    graph.doc_string = "Detector of crystals in micrographs: grey values 0..255 in, geometry and scores of every place out."
+    onnx.helper.set_model_props(graph, {"pcs_detect": json.dumps(description)})
+    onnx.checker.check_model(graph)
+    path.write_bytes(graph.SerializeToString())
 
 
-WRITERS: dict[str, Callable[[DenseDetector, Tensor, Path], None]] = {
-    ".ts": _torchscript,
-    ".pt2": _torch_export,
-    ".onnx": _onnx,
-}
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    """The model with every convolution of turned filters replaced by one that holds the turned filters: they turn through an
-    operation of the toolbox, which depends on the weights alone."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, ORConv2d):
-                weight = child.rotate_arf().detach()
-                plain = nn.Conv2d(
-                    weight.shape[1], weight.shape[0], weight.shape[2:], child.stride, child.padding, bias=child.bias is not None
-                )
-                plain.weight.data = weight.clone()
-                if child.bias is not None:
-                    plain.bias.data = child.bias.detach().clone()  # type: ignore[union-attr]
-                setattr(parent, name, plain)
-    return model
+def _strip(model: Any) -> None:
+    """Leave out what the exporter tells of the program that it ran: files and lines of this machine, types in between."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*model.graph.input, *model.graph.output, *model.graph.initializer]:
+        del value.metadata_props[:]
+        value.doc_string = ""

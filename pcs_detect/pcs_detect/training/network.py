@@ -31,8 +31,8 @@ class CheckpointNetwork:
         device: str | None = None,
         *,
         config: str | Path | None = None,
-        score: float = 0.2,
-        iou: float = 0.3,
+        score: float | None = None,
+        iou: float | None = None,
         amp: bool = False,
     ) -> None:
         self.device = chosen_device(device)
@@ -41,7 +41,7 @@ class CheckpointNetwork:
         elif amp:
             raise InputError("mixed precision (amp) needs a GPU")
         loaded = load_detector(checkpoint, config, score, iou)
-        self.model, self.source, self.amp = loaded.model.to(self.device), loaded.source, amp
+        self.model, self.source, self.look, self.amp = loaded.model.to(self.device), loaded.source, loaded.look, amp
         preprocessor = self.model.data_preprocessor
         given = [getattr(preprocessor, k, None) for k in ("mean", "std")]
         self.mean, self.deviation = (v if isinstance(v, float) else own for v, own in zip(given, GREY))

@@ -20,6 +20,7 @@ from mmengine.registry import DefaultScope
 from mmrotate.registry import MODELS
 
 from ...errors import DataError, PcsDetectError
+from ...inference.look import Look
 from .. import (
     components,  # noqa: F401  # what the settings of a model name
     configs,
@@ -39,6 +40,8 @@ class Loaded(NamedTuple):
 
     model: nn.Module
     source: dict[str, Any]  # file (its name), sha256, config (name, None if not known), epoch
+    look: Look  # how it looks at photographs
+    settings: Mapping[str, Any]  # what it was trained with
 
 
 def load_detector(
@@ -78,7 +81,18 @@ def load_detector(
     built = _built(model, str(path))
     _give_weights(built, state, str(path))
     name = Path(config).stem if config is not None else meta.get("config")
-    return Loaded(built.eval(), {"file": path.name, "sha256": _sha256(path), "config": name, "epoch": meta.get("epoch")})
+    source = {"file": path.name, "sha256": _sha256(path), "config": name, "epoch": meta.get("epoch")}
+    settings = trained if isinstance(trained, Mapping) else {}
+    return Loaded(built.eval(), source, _look(settings if config is None else cfg, str(path)), settings)
+
+
+def _look(settings: Mapping[str, Any], name: str) -> Look:
+    """How the detector looks at photographs, where its settings say that."""
+    given: dict[str, Any] = dict(settings.get("look") or {})
+    try:
+        return Look(**given)
+    except (TypeError, ValueError) as e:
+        raise DataError(f"{name}: its settings of 'look' are none: {e}") from e
 
 
 def _check_parts(model: Any, name: str) -> None:

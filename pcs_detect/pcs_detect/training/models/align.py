@@ -41,8 +41,10 @@ def deformable_convolution(x: Tensor, offsets: Tensor, weight: Tensor) -> Tensor
     y = torch.arange(height, device=x.device, dtype=x.dtype)[:, None] + reach.repeat_interleave(k)[:, None, None]
     x_ = torch.arange(width, device=x.device, dtype=x.dtype) + reach.repeat(k)[:, None, None]
     down, right = offsets.detach().view(batch, k * k, 2, height, width).unbind(2)
-    # grid_sample's -1 and 1 are the centres of the outermost pixels, so one pixel alone gets a zero beside it
-    x = F.pad(x, (0, int(width == 1), 0, int(height == 1)))
+    # grid_sample's -1 and 1 are the centres of the outermost pixels, so one pixel alone gets a zero beside it; an exported
+    # network takes images of any size, so there every row and column does
+    any_size = torch.compiler.is_compiling()
+    x = F.pad(x, (0, int(any_size or width == 1), 0, int(any_size or height == 1)))
     grid = torch.stack([(x_ + right) * (2 / (x.shape[-1] - 1)) - 1, (y + down) * (2 / (x.shape[-2] - 1)) - 1], -1)
     taps = F.grid_sample(x, grid.view(batch, k * k * height, width, 2), padding_mode="zeros", align_corners=True)
     columns = taps.view(batch, channels * k * k, height * width)
