@@ -75,10 +75,14 @@ def _is_ours(e: BaseException) -> bool:
 
 def _told(e: Exception) -> str:
     """The message for the user in an exception; empty where it is a fault of the program."""
-    if "torch" in sys.modules and isinstance(e, sys.modules["torch"].OutOfMemoryError):
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(e, torch.OutOfMemoryError):
         return "the GPU's memory is full; use a smaller --batch-size, more --gpus, or --amp"
     if isinstance(e, ModuleNotFoundError) and not _is_ours(e):
-        return f"{e.name} is not installed; the README of pcs_detect says how to install everything"
+        return (
+            f'{e.name} is not installed. Training, tests and exports need the training half, "./pcs_detect[train]": torch, then '
+            "OpenMMLab's packages, which are compiled (10 minutes); the README of pcs_detect has the two lines"
+        )
     if not _is_ours(e):
         return ""
     text = str(e).strip()

@@ -139,10 +139,11 @@ def test_an_image_without_crystals_is_an_empty_table():
         {"score": 1.5},
         {"iou": -0.1},
         {"scale": 0},
+        {"scale": [0.5, 1.0]},
         {"batch_size": 0},
         {"white": -1},
         {"grey": "clahe"},
-        {"tile": 100},
+        {"tile": 40},
     ],
 )
 def test_wrong_arguments_are_errors_that_name_them(wrong):
@@ -288,7 +289,7 @@ def test_the_command_writes_and_tells(tmp_path, capsys, monkeypatch):
 def test_tiles_are_for_networks_that_see_pixels_as_they_are():
     """Mask R-CNN fits what it is given into its own size."""
     fitting = FixedNetwork(tiled=False)
-    assert Detector(FixedNetwork()).tile == 1024
+    assert Detector(FixedNetwork()).tile == 1536
     assert Detector(fitting).tile is None
     assert Detector(fitting, tile=512).tile == 512
     assert Detector(FixedNetwork(), tile=None).tile is None

@@ -22,7 +22,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "images", nargs="+", metavar="IMAGES", help="image files, folders of them, or patterns such as 'day*/*.tif' in quotes"
     )
-    p.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="of pcs-detect train")
+    p.add_argument(
+        "--model",
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="detector: an .onnx file of pcs-detect export or, with the training half, a checkpoint of pcs-detect train "
+        "(default: the detector that comes with pcs-detect)",
+    )
     p.add_argument("--config", metavar="CONFIG", help="configuration of a checkpoint that does not hold its own")
     p.add_argument("--out", type=Path, default=Path("crystals"), help="folder to write (default: %(default)s)")
     p.add_argument("--recursive", action="store_true", help="images in folders inside folders too")
@@ -30,19 +37,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--z", choices=("max", "min", "focus"), help="make one photograph of the planes of every Z stack (default: each is one)"
     )
-    p.add_argument("--score", type=up_to_one, default=0.2, help="crystals from this score on (default: %(default)s)")
+    p.add_argument("--score", type=up_to_one, help="crystals from this score on (default: what suits the detector)")
     p.add_argument(
         "--iou",
         type=up_to_one,
-        default=0.3,
-        help="of boxes that overlap by more, the one with the highest score stays (default: %(default)s)",
+        help="of boxes that overlap by more, the one with the highest score stays (default: what suits the detector, 0.3)",
     )
     p.add_argument(
         "--grey",
         choices=("shift", "scale", "none"),
-        default="shift",
         help="how grey values are brought to those of training: shift to the mean, scale to mean and deviation "
-        "(default: %(default)s)",
+        "(default: what suits the detector)",
     )
     p.add_argument(
         "--white",
@@ -53,19 +58,19 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--scale",
         type=above_zero,
-        default=1.0,
-        help="size at which the detector sees photographs: with 0.5 they are halved; for crystals larger than in training "
-        "(default: %(default)s)",
+        nargs="+",
+        metavar="S",
+        help="sizes at which the detector sees photographs, the largest first: with 0.5 they are halved, and crystals twice as "
+        "large look right (default: what suits the detector and the photograph)",
     )
     p.add_argument(
-        "--tile", type=natural, metavar="PX", help="larger photographs are cut; 0: never (default: 1024; Mask R-CNN: never)"
+        "--tile", type=natural, metavar="PX", help="larger photographs are cut; 0: never (default: 1536; Mask R-CNN: never)"
     )
     p.add_argument(
         "--overlap",
         type=natural,
-        default=256,
         metavar="PX",
-        help="of tiles; crystals that span more may be missed (default: %(default)s)",
+        help="of tiles; crystals that span more may be missed (default: enough for the crystals of a scale, at most 256)",
     )
     p.add_argument("--batch-size", type=positive, default=1, metavar="N", help="tiles at once (default: %(default)s)")
     p.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU")
@@ -102,16 +107,16 @@ def _predict(args: argparse.Namespace, arguments: list[str]) -> None:
 
     find_photographs(args.images, args.recursive, args.out)  # a wrong path is said before a detector is built
     detector = Detector(
-        args.checkpoint,
+        args.model,
         args.device,
         config=args.config,
         score=args.score,
         iou=args.iou,
         grey=args.grey,
         white=args.white,
-        scale=args.scale,
+        scale="auto" if args.scale is None else args.scale,
         tile="auto" if args.tile is None else args.tile or None,
-        overlap=args.overlap,
+        overlap="auto" if args.overlap is None else args.overlap,
         batch_size=args.batch_size,
         amp=args.amp,
     )

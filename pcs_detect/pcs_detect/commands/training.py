@@ -50,6 +50,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--amp", action="store_true", help="mixed precision: float16 on a GPU, bfloat16 on a CPU that has it")
     p.add_argument("--no-augment", action="store_true", help="train without the noise pipeline")
     p.add_argument("--random-init", action="store_true", help="start from random weights instead of pretrained ones")
+    p.add_argument(
+        "--start",
+        metavar="FILE",
+        help="start from the weights of a checkpoint of this configuration; 'shipped': of the detector that pcs-detect "
+        "comes with",
+    )
     p.add_argument("--weights", type=Path, metavar="FOLDER", help="folder with the files of pretrained weights")
     p.set_defaults(run=_train)
 
@@ -115,6 +121,7 @@ def _train(args: argparse.Namespace, arguments: list[str]) -> None:
         "augment": not args.no_augment,
         "random_init": args.random_init,
         "weights_folder": args.weights,
+        "start": args.start,
         **_common(args),
     }
     if args.gpus > 1 and not launched():

@@ -78,6 +78,8 @@ class OnnxNetwork:
         """(A, 5) geometry and (A,) scores of every place of an image (H, W) whose sides ``divisor`` divides."""
         pixels = np.ascontiguousarray(image, dtype=np.float32)[None, None]
         geometry, scores = self.session.run(["geometry", "scores"], {"image": pixels})
+        if not np.isfinite(scores).all():
+            raise DataError(f"{self.source['file']} gives no finite numbers: its weights are damaged, or its training failed")
         return geometry[0], scores[0]
 
 

@@ -1,22 +1,30 @@
 """Exported detectors find what the detector finds."""
 
-import math
+import json
 
 import numpy as np
-import onnxruntime
+import onnx
 import pytest
 import torch
 from mmengine.registry import init_default_scope
 from mmrotate.registry import MODELS
 
-from pcs_detect import cli
+from pcs_detect import Detector, cli
 from pcs_detect.errors import InputError
+from pcs_detect.inference.decoding import decoded, suppressed
+from pcs_detect.inference.look import Look
+from pcs_detect.inference.networks import shipped
+from pcs_detect.inference.onnx_network import OnnxNetwork
+from pcs_detect.overlaps import rotated_iou
 from pcs_detect.training import configs, export
-from pcs_detect.training.engine import weights
-from pcs_detect.training.engine.checkpoints import write_checkpoint
+from pcs_detect.training.dense import dense_detector
+from pcs_detect.training.engine import train, weights
+from pcs_detect.training.engine.checkpoints import read_checkpoint, write_checkpoint
+from pcs_detect.training.engine.loading import load_detector
 from pcs_detect.training.engine.settings import settings_of
 
 SIZE = (96, 160)
+ANY_SIZE = [(64, 64), (96, 160), (256, 128)]
 
 
 def write_random_weights(name, path):
@@ -31,13 +39,12 @@ def write_random_weights(name, path):
     for head in getattr(model, "bbox_head_refine", []):
         head.retina_cls.bias.data += 4.0  # random weights are sure of nothing
     write_checkpoint({"state_dict": model.state_dict(), "meta": {"settings": settings_of(cfg)}}, path)
+    return path
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
-    write_random_weights("s2anet_tiny_c3", path)
-    return path
+def staged(tmp_path_factory):
+    return write_random_weights("s2anet_tiny_c3", tmp_path_factory.mktemp("weights") / "tiny.pth")
 
 
 @pytest.fixture(scope="module")
@@ -45,42 +52,99 @@ def image():
     return torch.randint(0, 256, (1, 1, *SIZE), generator=torch.Generator().manual_seed(1)).float()
 
 
-def torchscript(path, image):
-    return torch.jit.load(str(path))(image)
+def grey(size, seed=0):
+    return np.random.default_rng(seed).uniform(0, 255, size).astype(np.float32)
 
 
-def torch_export(path, image):
-    return torch.export.load(path).module()(image)
+def same_at_every_place(file, checkpoint):
+    network, dense = OnnxNetwork(file), dense_detector(load_detector(checkpoint).model)
+    for size in ANY_SIZE:
+        pixels = grey(size)
+        geometry, scores = network.dense(pixels)
+        with torch.no_grad():
+            expected, rates = (v[0].numpy() for v in dense(torch.from_numpy(pixels)[None, None]))
+        np.testing.assert_allclose(scores, rates, atol=1e-3)
+        np.testing.assert_allclose(geometry, expected, atol=0.05, rtol=1e-4)
+        assert rates.std() > 1e-3
 
 
-def onnx(path, image):
-    return map(torch.from_numpy, onnxruntime.InferenceSession(str(path)).run(None, {"image": image.numpy()}))
+def test_the_detector_that_ships_is_its_weights_at_every_place():
+    same_at_every_place(shipped(), shipped(".pth"))
 
 
-@pytest.mark.parametrize(("ending", "run"), [(".ts", torchscript), (".pt2", torch_export), (".onnx", onnx)])
-def test_files_give_the_boxes_of_the_detector(checkpoint, image, tmp_path, ending, run):
+def test_the_detector_that_ships_finds_the_crystals_that_its_weights_find():
+    rng = np.random.default_rng(0)
+    pixels = np.kron(rng.integers(60, 220, (60, 80)), np.ones((8, 8))) + rng.normal(0, 4, (480, 640))
+    one, other = (
+        Detector(shipped(ending), "cpu", score=0.1).detect(pixels.clip(0, 255).astype(np.float32))
+        for ending in (".onnx", ".pth")
+    )
+    assert len(one.boxes) > 100
+    assert abs(len(one.boxes) - len(other.boxes)) <= 0.001 * len(one.boxes) + 1
+    best = rotated_iou(one.boxes, other.boxes).max(1)
+    assert (best > 0.99).mean() >= 0.999
+    np.testing.assert_allclose(np.sort(one.scores)[-50:], np.sort(other.scores)[-50:], atol=1e-3)
+
+
+def test_an_onnx_file_of_a_detector_of_two_passes_takes_any_size(staged, tmp_path):
+    export.export(staged, tmp_path / "staged.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["staged.onnx"]
+    same_at_every_place(tmp_path / "staged.onnx", staged)
+
+
+def test_a_release_is_three_files_that_agree(tmp_path, capsys):
+    words = [
+        "export",
+        shipped(".pth"),
+        tmp_path / "mine.onnx",
+        "--release",
+        "--scales",
+        "1",
+        "0.5",
+        "--least",
+        "10",
+        "--most",
+        "50",
+    ]
+    assert cli.main([*map(str, words), "--trained-on", "nothing", "--licence", "MIT"]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.md", "mine.onnx", "mine.pth"]
+    look = Look(**{**Detector().look.plain(), "scales": (1, 0.5), "least": 10, "most": 50})
+    for ending in (".onnx", ".pth"):
+        assert Detector(tmp_path / f"mine{ending}", "cpu").look == look
+    about = json.loads({p.key: p.value for p in onnx.load(tmp_path / "mine.onnx").metadata_props}["pcs_detect"])
+    assert (about["trained_on"], about["licence"], about["strides"]) == ("nothing", "MIT", [4, 8, 16, 32])
+    assert onnx.load(tmp_path / "mine.onnx").ir_version <= 10
+    stored = read_checkpoint(tmp_path / "mine.pth")["state_dict"]
+    assert {v.dtype for v in stored.values() if v.ndim == 4 and v.numel() >= 1024} == {torch.float16}
+    pixels = grey((96, 96))
+    for ours, theirs in zip(OnnxNetwork(shipped()).dense(pixels), OnnxNetwork(tmp_path / "mine.onnx").dense(pixels)):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("ending", [".ts", ".pt2"])
+def test_files_of_torch_give_the_same_at_every_place(staged, image, tmp_path, ending):
     path = tmp_path / f"detector{ending}"
-    export.export(checkpoint, path, SIZE)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    export.export(staged, path, SIZE)
+    loaded = torch.jit.load(str(path)) if ending == ".ts" else torch.export.load(path).module()
     with torch.no_grad():
-        boxes, scores = run(path, image)
-        expected, rates = export.DenseDetector(export.load_detector(checkpoint).model)(image)
-    assert boxes.shape == (sum(math.ceil(SIZE[0] / s) * math.ceil(SIZE[1] / s) for s in (8, 16, 32, 64)), 5)
-    assert rates.std() > 0.01
+        geometry, scores = loaded(image)
+        expected, rates = dense_detector(load_detector(staged).model)(image)
     torch.testing.assert_close(scores, rates, atol=1e-4, rtol=0)
-    torch.testing.assert_close(boxes, expected, atol=1e-2, rtol=1e-4)
+    torch.testing.assert_close(geometry, expected, atol=1e-2, rtol=1e-4)
 
 
-def test_suppressed_boxes_are_what_the_detector_predicts(checkpoint, image):
-    """All the way: the toolbox's own prediction against the dense boxes and NumPy."""
-    loaded = export.load_detector(checkpoint, score=0.3, iou=0.3)
-    dense = export.DenseDetector(loaded.model)
+@pytest.mark.parametrize("name", ["s2anet_tiny_c3", "rtmdet_r_tiny"])
+def test_decoded_and_suppressed_it_is_what_the_detector_predicts(name, image, tmp_path):
+    """All the way: OpenMMLab's own prediction against the dense network and NumPy."""
+    loaded = load_detector(write_random_weights(name, tmp_path / "a.pth"), score=0.005, iou=0.3)
+    dense = dense_detector(loaded.model)
     with torch.no_grad():
-        boxes, scores = export.suppressed(*dense(image), score=0.3, iou=0.3)
+        geometry, scores = (v[0].numpy() for v in dense(image))
+        boxes, rates = suppressed(*decoded(geometry, scores, SIZE, dense.strides, dense.coding, 0.005), 0.3)
         sample = prepared(loaded.model, image)
         found = loaded.model.predict(sample["inputs"], sample["data_samples"])[0].pred_instances
-    assert len(scores) == len(found.scores) > 5
-    np.testing.assert_allclose(scores, found.scores.numpy(), atol=1e-5)
+    assert len(rates) == len(found.scores) > 5
+    np.testing.assert_allclose(rates, found.scores.numpy(), atol=1e-5)
     np.testing.assert_allclose(boxes[:, :2], getattr(found.bboxes, "tensor", found.bboxes)[:, :2].numpy(), atol=1e-2)
 
 
@@ -91,20 +155,31 @@ def prepared(model, image):
     return model.data_preprocessor({"inputs": [image[0].byte()], "data_samples": [DetDataSample(metainfo=meta)]}, False)
 
 
-def test_what_cannot_be_exported_is_said(checkpoint, tmp_path):
-    with pytest.raises(InputError, match=r"\.ts, \.pt2, \.onnx"):
-        export.export(checkpoint, tmp_path / "detector.zip")
+def test_what_cannot_be_exported_is_said(staged, tmp_path):
+    with pytest.raises(InputError, match=r"\.onnx, \.ts, \.pt2"):
+        export.export(staged, tmp_path / "detector.zip")
     with pytest.raises(InputError, match="multiples of 32"):
-        export.export(checkpoint, tmp_path / "detector.ts", (100, 64))
-    write_random_weights("rtmdet_r_tiny", tmp_path / "rtm.pth")
-    with pytest.raises(InputError, match="RTMDet cannot be exported"):
-        export.export(tmp_path / "rtm.pth", tmp_path / "detector.ts")
+        export.export(staged, tmp_path / "detector.ts", (100, 64))
+    with pytest.raises(InputError, match=r"for \.onnx files"):
+        export.export(staged, tmp_path / "detector.ts", half=True)
+    with pytest.raises(InputError, match="CascadeRCNN|FasterRCNN|OrientedRCNN|MaskRCNN"):
+        export.export(write_random_weights("mask_rcnn_tiny", tmp_path / "two.pth"), tmp_path / "detector.onnx")
     assert not list(tmp_path.glob("detector*"))
 
 
-def test_the_command_writes_a_file(checkpoint, image, tmp_path, capsys):
+def test_the_command_writes_a_file(staged, image, tmp_path, capsys):
     path = tmp_path / "detector.ts"
-    assert cli.main(["export", str(checkpoint), str(path), "--size", *map(str, SIZE)]) == 0
+    assert cli.main(["export", str(staged), str(path), "--size", *map(str, SIZE)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(path)
-    assert len(torchscript(path, image)) == 2
-    assert cli.main(["export", str(checkpoint), str(tmp_path / "detector.tflite")]) == 1
+    assert len(torch.jit.load(str(path))(image)) == 2
+    assert cli.main(["export", str(staged), str(tmp_path / "detector.tflite")]) == 1
+
+
+def test_a_training_starts_from_the_weights_that_ship():
+    cfg = train.configured("rtmdet_r_narrow", start="shipped")
+    assert cfg.load_from == str(shipped(".pth"))
+    assert cfg.look == Detector().look.plain() | {"scales": list(Detector().look.scales)}
+    with pytest.raises(InputError, match=r"another configuration.*widen_factor"):
+        train.configured("rtmdet_r_tiny", start="shipped")
+    with pytest.raises(InputError, match="--random-init"):
+        train.configured("rtmdet_r_narrow", start="shipped", random_init=True)

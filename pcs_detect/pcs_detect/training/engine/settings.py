@@ -12,6 +12,7 @@ HARMLESS = (
     "work_dir",
     "resume",
     "load_from",
+    "look",
     "launcher",
     "log_level",
     "log_processor",

@@ -127,6 +127,7 @@ def configured(
     augment: bool = True,
     random_init: bool = False,
     weights_folder: str | Path | None = None,
+    start: str | Path | None = None,
     published_labels: bool = False,
     images: str | Path | None = None,
     device: str = "cpu",
@@ -137,7 +138,8 @@ def configured(
 
     epochs: the milestones of the learning rate move along in proportion. batch_size: images per step and process; the
     learning rate follows the total. workers: loader processes of each. seed: of weights, order and noise. amp: mixed
-    precision. augment=False: no noise. random_init: no pretrained weights; weights_folder: where to find them.
+    precision. augment=False: no noise. random_init: no pretrained weights; weights_folder: where to find them. start: a
+    checkpoint of this configuration whose weights it starts from, "shipped" for those of the detector that ships.
     published_labels, images: of a PCS JSON, see CrystalDataset. options: {"dotted.key": value}, which go first.
     """
     cfg = configs.load(config, options)
@@ -170,7 +172,9 @@ def configured(
             raise InputError(f"{config}: its data_preprocessor has no noise that --no-augment could leave out")
         if amp:
             _set_amp(cfg, device)
-        if random_init:
+        if start is not None:
+            weights.start_from(cfg, start, random_init)
+        elif random_init:
             weights.random_initialisation(cfg)
         else:
             if weights_folder is not None and not Path(weights_folder).is_dir():

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import urllib.request
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -24,7 +24,9 @@ from .. import openmmlab  # noqa: F401  # isort: skip  # first: it makes mmrotat
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ...errors import InputError
+from ...inference.networks import shipped
 from .checkpoints import read_checkpoint
+from .settings import settings_of, tested_otherwise
 
 FOLDER_VARIABLE = "PCS_DETECT_WEIGHTS"
 URL = ("http://", "https://", "file://")
@@ -42,20 +44,54 @@ def resolve(cfg: MutableMapping[str, Any], folder: str | Path | None = None) -> 
         holder[key] = str(path)
 
 
+def start_from(cfg: Any, start: str | Path, random_init: bool = False) -> None:
+    """Let a configuration start from the weights of a checkpoint, in place of any that are pretrained otherwise.
+
+    start: path, or "shipped" for the weights of the detector that comes with the package. How that looks at photographs is
+    taken over where the configuration does not say it. Raises InputError where the weights are of another configuration.
+    """
+    if random_init:
+        raise InputError("give either weights to start from (--start) or random ones (--random-init)")
+    path = shipped(".pth") if str(start) == "shipped" else Path(start).expanduser()
+    content = read_checkpoint(path)
+    meta: Any = content.get("meta") if isinstance(content, Mapping) else None
+    settings: Any = meta.get("settings") if isinstance(meta, Mapping) else None
+    if not isinstance(settings, Mapping) or not isinstance(settings.get("model"), Mapping):
+        raise InputError(f"{path} does not say which model it belongs to; take a checkpoint of pcs-detect train")
+    changed = tested_otherwise(settings, {"model": settings_of(cfg.model)})
+    if changed:
+        raise InputError(
+            f"{path} is of another configuration, {meta.get('config')}: {'; '.join(changed[:3])}. Train that configuration, "
+            "with the same --cfg-options"
+        )
+    _without_pretrained(cfg)
+    cfg.load_from = str(path)
+    if settings.get("look") and not cfg.get("look"):
+        cfg.look = dict(settings["look"])
+
+
 def random_initialisation(cfg: MutableMapping[str, Any]) -> None:
     """Take the pretrained weights out of a configuration, in place, and let all of it learn.
 
     Stages are unfrozen and batch norms gather their own statistics: frozen random weights would never become any good.
     """
+    for part in _without_pretrained(cfg):
+        if "backbone" not in part:  # weights of a whole detector freeze nothing
+            part["frozen_stages"], part["norm_eval"] = -1, False
+
+
+def _without_pretrained(cfg: MutableMapping[str, Any]) -> list[Any]:
+    """Take every mention of pretrained weights out of a configuration; returns the parts that had one."""
     for holder, key in list(_mentions(cfg)):
         if key == "load_from":
             holder[key] = None
+    parts = []
     for part in list(_dicts(getattr(cfg, "_cfg_dict", cfg))):
         given = part.get("init_cfg")
         if any(_is_pretrained(i) for i in (given if isinstance(given, list | tuple) else [given])):
             del part["init_cfg"]  # absent, not None: the backbone's own default
-            if "backbone" not in part:  # weights of a whole detector freeze nothing
-                part["frozen_stages"], part["norm_eval"] = -1, False
+            parts.append(part)
+    return parts
 
 
 def find(source: str, folder: str | Path | None = None) -> Path:
