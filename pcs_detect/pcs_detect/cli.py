@@ -80,8 +80,8 @@ def _told(e: Exception) -> str:
         return "the GPU's memory is full; use a smaller --batch-size, more --gpus, or --amp"
     if isinstance(e, ModuleNotFoundError) and not _is_ours(e):
         return (
-            f'{e.name} is not installed. Training, tests and exports need the training half, "./pcs_detect[train]": torch, then '
-            "OpenMMLab's packages, which are compiled (10 minutes); the README of pcs_detect has the two lines"
+            f'{e.name} is not installed. Training, tests and exports need the training half, "./pcs_detect[train]": torch, '
+            "then OpenMMLab's packages, which are compiled (10 minutes); the README of pcs_detect has the two lines"
         )
     if not _is_ours(e):
         return ""

@@ -162,7 +162,7 @@ def test_what_cannot_be_exported_is_said(staged, tmp_path):
         export.export(staged, tmp_path / "detector.ts", (100, 64))
     with pytest.raises(InputError, match=r"for \.onnx files"):
         export.export(staged, tmp_path / "detector.ts", half=True)
-    with pytest.raises(InputError, match="CascadeRCNN|FasterRCNN|OrientedRCNN|MaskRCNN"):
+    with pytest.raises(InputError, match="MaskRCNN cannot be exported"):
         export.export(write_random_weights("mask_rcnn_tiny", tmp_path / "two.pth"), tmp_path / "detector.onnx")
     assert not list(tmp_path.glob("detector*"))
 
@@ -178,7 +178,7 @@ def test_the_command_writes_a_file(staged, image, tmp_path, capsys):
 def test_a_training_starts_from_the_weights_that_ship():
     cfg = train.configured("rtmdet_r_narrow", start="shipped")
     assert cfg.load_from == str(shipped(".pth"))
-    assert cfg.look == Detector().look.plain() | {"scales": list(Detector().look.scales)}
+    assert Look(**cfg.look) == Detector().look
     with pytest.raises(InputError, match=r"another configuration.*widen_factor"):
         train.configured("rtmdet_r_tiny", start="shipped")
     with pytest.raises(InputError, match="--random-init"):
