@@ -100,6 +100,12 @@ def _add_preview(commands: argparse._SubParsersAction) -> None:
     p.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="image, folder of images, or PCS or COCO JSON")
     p.add_argument("--out", type=Path, default=Path("gallery.png"), help="picture to write (default: %(default)s)")
     p.add_argument("--each-step", action="store_true", help="every step alone, certain to act, instead of the whole pipeline")
+    p.add_argument(
+        "--pipeline",
+        choices=("default", "microscope"),
+        default="default",
+        help="the published pipeline, or the one that imitates photographs of drops (default: %(default)s)",
+    )
     p.add_argument("--count", type=positive, help="base images to show (default: 6; 2 with --each-step)")
     p.add_argument(
         "--versions", type=positive, help="augmented versions of each, one per epoch (default: 1; 4 of a single image)"
@@ -218,6 +224,7 @@ def _preview(args: argparse.Namespace) -> None:
         images=args.images,
         published_labels=args.published_labels,
         device=chosen_device(args.device),
+        pipeline=args.pipeline,
     )
     print(path)
 

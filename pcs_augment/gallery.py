@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from .base import Augmentation, Step
 from .data import SUFFIXES, PCSDataset, read_grey
 from .errors import DataError, InputError
 from .files import made_folder, written
-from .pipeline import default_pipeline
+from .microscope import microscope_pipeline
+from .pipeline import Pipeline, default_pipeline
 from .steps import KeepDetectable, MinEdge
 from .targets import Target
 
@@ -24,6 +25,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 COLOURS = ((255, 145, 0), (0, 200, 255), (120, 255, 60), (255, 80, 200), (255, 240, 60), (160, 130, 255))  # by class
 _PAPER, _INK, _FAINT = (22, 24, 28), (236, 238, 242), (150, 156, 166)
 _GAP, _CAPTION, _HEAD = 12, 26, 44
+PIPELINES: dict[str, Callable[..., Pipeline]] = {"default": default_pipeline, "microscope": microscope_pipeline}
 _SMALLEST_TILE = 240  # smaller images are enlarged by a whole factor, or captions would not fit
 _WIDEST = 2400
 
@@ -63,27 +65,31 @@ def preview(
     images: str | os.PathLike[str] | None = None,
     published_labels: bool = False,
     device: torch.device | str = "cpu",
+    pipeline: str = "default",
 ) -> Path:
     """Draw base and augmented images of ``sources`` (image files, folders of them, PCS or COCO JSON) into one picture.
 
     count: how many base images (default 6, with each_step 2); versions: augmented ones of each, of successive epochs (default
     1, or 4 of a single image); columns: tiles in a row (default: as many as fit 2400 px); size: larger images are scaled down
-    until their longer side has so many px; each_step: instead of the pipeline, every step alone and certain to act.
+    until their longer side has so many px; pipeline: "default" or "microscope";
+    each_step: instead of the pipeline, every step alone and certain to act.
     Raises PcsError.
     """
     path = check_output(out)
+    if pipeline not in PIPELINES:
+        raise InputError(f"pipeline must be one of {', '.join(PIPELINES)}, got {pipeline!r}")
     samples = load(sources, count or (2 if each_step else 6), size, images, published_labels)
     blocks: list[list[list[Tile]]]  # rows that belong together
     if each_step:
-        blocks = [[each_step_tiles(s, seed, epoch, device)] for s in samples]
+        blocks = [[each_step_tiles(s, seed, epoch, device, pipeline)] for s in samples]
         head = f"every step alone, seed {seed}"
     else:
-        pipeline = default_pipeline(seed)
+        whole = PIPELINES[pipeline](seed)
         epochs = range(epoch, epoch + (versions or (4 if len(samples) == 1 else 1)))
         base = [_tile(s.name, s.image, s.target) for s in samples]
-        rows = [base] + [[augmented(s, pipeline, e, f"epoch {e}", device)[0] for s in samples] for e in epochs]
+        rows = [base] + [[augmented(s, whole, e, f"epoch {e}", device)[0] for s in samples] for e in epochs]
         blocks = [[base, [row[0] for row in rows[1:]]]] if len(samples) == 1 else [rows]
-        head = f"default pipeline, seed {seed}: base images above, augmented below"
+        head = f"{pipeline} pipeline, seed {seed}: base images above, augmented below"
     picture = sheet(head, blocks, columns, outlines)
     with written(path) as temporary:
         picture.save(temporary)
@@ -160,12 +166,13 @@ def augmented(
     return _tile(caption, grey[0].cpu(), targets[0] if targets else None), not torch.equal(grey, base)
 
 
-def each_step_tiles(sample: Sample, seed: int, epoch: int, device: torch.device | str = "cpu") -> list[Tile]:
+def each_step_tiles(
+    sample: Sample, seed: int, epoch: int, device: torch.device | str = "cpu", pipeline: str = "default"
+) -> list[Tile]:
     """The base image, every step alone, and the whole pipeline. A step that happens to do nothing draws again."""
     tiles = [_tile(sample.name, sample.image, sample.target)]
-    pipeline = default_pipeline(seed)
     steps: dict[str, Step] = {}
-    for step in pipeline.sequence():
+    for step in PIPELINES[pipeline](seed).sequence():
         if not isinstance(step, (MinEdge, KeepDetectable)):  # filters change no pixels
             steps.setdefault(type(step).__name__, step)
     for name, step in steps.items():
@@ -175,7 +182,7 @@ def each_step_tiles(sample: Sample, seed: int, epoch: int, device: torch.device 
             if changed:
                 break
         tiles.append(tile if changed else replace(tile, caption=f"{name} (changes nothing here)"))
-    return [*tiles, augmented(sample, default_pipeline(seed), epoch, "all steps", device)[0]]
+    return [*tiles, augmented(sample, PIPELINES[pipeline](seed), epoch, "all steps", device)[0]]
 
 
 def _tile(caption: str, image: Tensor, target: Target | None) -> Tile:

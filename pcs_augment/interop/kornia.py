@@ -64,7 +64,7 @@ def wrap(
         raise InputError(f"wrap takes a step such as pa.Blur(), got {type(step).__name__}; for a pipeline use wrap_pipeline")
     if step.filters():
         raise InputError(
-            f"{type(step).__name__} removes objects and changes no pixel, which kornia has no place for; leave it out here and "
+            f"{type(step).__name__} removes objects, which kornia has no place for; leave it out here and "
             "call it on the images and targets instead"
         )
     if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < 2**16:
@@ -83,18 +83,19 @@ def wrap(
 
 
 def wrap_pipeline(pipeline: Augmentation, outlines: Sequence[Any] | None = None, pixel_edges: bool = False) -> list[Wrapped]:
-    """The steps of a pipeline, each with the pipeline's seed and its own position; the filters are left out.
+    """The steps of a pipeline, each with the pipeline's seed and its own position; what only filters is left out.
 
     ``AugmentationSequential(*wrap_pipeline(pipeline), data_keys=[...])`` gives the native pipeline's images; a highlight passes
-    over the objects that a MinEdge before it drops. Raises InputError, also where a step that looks at outlines comes after a
-    Rotate90 or Flip, which its outlines would not have followed.
+    over the objects that a MinEdge before it drops. Raises InputError, also for steps that change pixels and cut or remove
+    objects (RandomCrop, WellWall, DropEdge, CrossedPolarisers), and where a step that looks at outlines comes after a Rotate90
+    or Flip, which its outlines would not have followed.
     """
     out: list[Wrapped] = []
     earlier: list[MinEdge] = []
     for position, step in enumerate(pipeline.sequence()):
         if isinstance(step, MinEdge):
             earlier.append(step)
-        if step.filters():
+        if step.filters() and type(step)._change is Step._change:
             continue
         wrapped = wrap(step, pipeline.seed, position=position, pixel_edges=pixel_edges)
         if step.looks_at_objects and isinstance(wrapped, WrappedImageStep):
