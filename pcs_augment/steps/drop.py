@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import boxes as bx
 from .. import clipping, fields, placing
 from ..base import Step
 from ..checks import Shape, check_chance, check_interval
@@ -34,7 +35,7 @@ class DropEdge(Step):
     the picture and soft patches come on top. The edge itself has a thin dark and, with chance 0.6, a thin bright line. Outside
     nothing is seen but an even grey of 0.55 to 1 (with chance 0.15 it is dark) with a slight gradient.
 
-    Objects are cut where the edge passes, along its tangent: outlines and boxes become those of the visible part, and objects
+    Objects are cut where the edge passes, along its tangents: outlines and boxes become those of the visible part, and objects
     with less than ``visible`` of their area left are dropped.
 
     Args:
@@ -91,7 +92,7 @@ class DropEdge(Step):
         }
         grid = np.stack(np.meshgrid((np.arange(16) + 0.5) / 16 * width, (np.arange(16) + 0.5) / 16 * height), -1).reshape(-1, 2)
         rows, at = np.repeat(np.arange(len(sample)), len(grid)), np.tile(grid, (len(sample), 1))
-        outside = (_depth(columns, rows, at) < 0).reshape(len(sample), -1).mean(1) if len(sample) else np.zeros(0)
+        outside = (_depth(columns, rows, at)[0] < 0).reshape(len(sample), -1).mean(1) if len(sample) else np.zeros(0)
         turn = outside > self.outside
         columns["cx"] = np.where(turn, x + back * np.cos(angle), columns["cx"])
         columns["cy"] = np.where(turn, y + back * np.sin(angle), columns["cy"])
@@ -125,17 +126,25 @@ class DropEdge(Step):
         row = np.full(instances.images, -1)
         row[columns["sample"]] = np.arange(len(columns["sample"]))
         mine = row[instances.sample]
-        planes = np.tile([1.0, 0, np.inf], (len(mine), 1))
+        planes = np.tile([1.0, 0, np.inf], (5, len(mine), 1))
+        radius = np.hypot(instances.boxes[:, 2], instances.boxes[:, 3]) / 2
         near = np.flatnonzero(mine >= 0)
+        near = near[_depth(columns, mine[near], instances.boxes[near, :2])[0] < 2 * radius[near]]
         if len(near):
-            centre, rows, h = instances.boxes[near, :2], mine[near], 0.5
-            depth = _depth(columns, rows, centre)
-            step = np.array([[h, 0], [0, h]])
-            slope = np.stack([_depth(columns, rows, centre + s) - _depth(columns, rows, centre - s) for s in step], -1)
-            normal = -slope / np.maximum(np.hypot(*slope.T), 1e-9)[:, None]  # outward
-            # the tangent where the edge is nearest
-            planes[near] = np.concatenate((normal, ((normal * centre).sum(1) + depth)[:, None]), 1)
-        cut, keep = clipping.visible_parts(instances, [planes], self.visible)
+            # the tangents nearest to the centre and to those corners of the box that lie outside
+            boxes = instances.boxes[near]
+            points = np.concatenate((boxes[:, None, :2], bx.box_corners(boxes)), 1).reshape(-1, 2)
+            rows = np.repeat(mine[near], 5)
+            outside = _depth(columns, rows, points)[0] < 0
+            outside[::5] = True
+            for _ in range(3):
+                depth, normal = _depth(columns, rows, points)
+                points = points + normal * depth[:, None]
+            normal = _depth(columns, rows, points)[1]
+            tangents = np.concatenate((normal, (normal * points).sum(1, keepdims=True)), 1)
+            tangents[~outside] = [1.0, 0, np.inf]
+            planes[:, near] = tangents.reshape(-1, 5, 3).transpose(1, 0, 2)
+        cut, keep = clipping.visible_parts(instances, list(planes), self.visible)
         return placing.tables(cut, np.any(cut.boxes != instances.boxes, 1) & keep, keep)
 
     def _remaining(self, instances: Instances, tables: Tables) -> Instances:
@@ -159,8 +168,9 @@ def _bulge(waves: dict[str, NDArray], c: NDArray, s: NDArray) -> NDArray:
     return sum(waves[f"c{k}"] * np.cos(k * angle) + waves[f"s{k}"] * np.sin(k * angle) for k in range(2, _WAVES + 1))
 
 
-def _depth(columns: dict[str, NDArray], rows: NDArray, points: NDArray) -> NDArray:
-    """(M,) distance from the edge of drop ``rows`` at (M, 2) points, px, positive inside; exact to first order."""
+def _depth(columns: dict[str, NDArray], rows: NDArray, points: NDArray) -> tuple[NDArray, NDArray]:
+    """(M,) distance from the edge of drop ``rows`` at (M, 2) points, px, positive inside and exact to first order, and the
+    (M, 2) direction out of the drop there."""
     own = {name: columns[name][rows] for name in _CURVE}
     dx, dy = points[:, 0] - own["cx"], points[:, 1] - own["cy"]
     rho, angle = np.hypot(dx, dy), np.arctan2(dy, dx)
@@ -169,7 +179,11 @@ def _depth(columns: dict[str, NDArray], rows: NDArray, points: NDArray) -> NDArr
         c, s = np.cos(k * angle), np.sin(k * angle)
         bulge += own[f"c{k}"] * c + own[f"s{k}"] * s
         slope += k * (own[f"s{k}"] * c - own[f"c{k}"] * s)
-    return (own["radius"] * (1 + bulge) - rho) / np.sqrt(1 + (slope / (1 + bulge)) ** 2)
+    tilt = slope / (1 + bulge)
+    length = np.sqrt(1 + tilt**2)
+    x, y = np.cos(angle), np.sin(angle)
+    normal = np.stack((x + tilt * y, y - tilt * x), -1) / length[:, None]
+    return (own["radius"] * (1 + bulge) - rho) / length, normal
 
 
 def _dropped(images: Tensor, keys: Tensor, patch_size: Tensor, shape: Tensor, waves: Tensor) -> Tensor:

@@ -277,7 +277,7 @@ def test_nothing_is_left_outside_the_drop(sample):
     columns = {k: v for k, v in table.items() if k not in ("key0", "key1")}
     seen = 0
     for i in range(len(images)):
-        depth = _depth(columns, np.full(len(points), i), points).reshape(384, 384)
+        depth = _depth(columns, np.full(len(points), i), points)[0].reshape(384, 384)
         outside = out[i, 0].numpy()[depth < -8]
         seen += outside.size
         assert (depth < 0).mean() < 0.75
@@ -285,11 +285,14 @@ def test_nothing_is_left_outside_the_drop(sample):
         if outside.size > 100:
             step_x = np.abs(np.diff(out[i, 0].numpy(), axis=1))[depth[:, 1:] < -9]
             assert step_x.max(initial=0) < 0.02
-        centre = _depth(columns, np.full(len(targets[i]["boxes"]), i), targets[i]["boxes"][:, :2].double().numpy())
+        centre = _depth(columns, np.full(len(targets[i]["boxes"]), i), targets[i]["boxes"][:, :2].double().numpy())[0]
         far = targets[i]["boxes"][:, 2:4].norm(dim=1).numpy()
         keep = new[i]["keep"].numpy()
         assert keep[centre > far].all()
         assert not keep[centre < -far].any()
+        # what is left of the outlines lies inside, nearly
+        for outline in (p.double().numpy() for p, k in zip(new[i]["polygons"], keep) if k):
+            assert _depth(columns, np.full(len(outline), i), outline)[0].min() > -8
     assert seen > 100_000
 
 
