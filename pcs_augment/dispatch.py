@@ -76,6 +76,18 @@ def on_host(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def runs_triton(device: torch.device) -> bool:
+    """Whether every Triton kernel that there is runs on this device."""
+    asked = _asked_for()
+    return asked == "triton" or (asked != "torch" and device.type == "cuda" and not _off and not _why_off(device))
+
+
+def for_gpu(name: str) -> Callable[..., Any]:
+    """What runs on a GPU for an operator, if nothing falls back."""
+    home = next(key.partition(".")[0] for key in FUNCTIONS if key.endswith(f".{name}"))
+    return _implementation("triton", home, name) or FUNCTIONS[f"{home}.{name}"]
+
+
 def module(wing: str, name: str) -> ModuleType | None:
     """File ``name`` of the numba or Triton kernels; None where it or its compiler is missing."""
     found = f"{KERNELS}.{wing}.{name}"
@@ -110,7 +122,7 @@ def _with_fallback(function: Callable[..., Any], home: str, name: str, in_place:
     """The Triton implementation, and the definition where it cannot run."""
     images = args[0]
     off = _why_off(images.device) or _off.get(f"{home}.{name}")
-    if off and _fallback_forbidden():
+    if off and fallback_forbidden():
         raise RuntimeError(f"torch would do the work of {home}.{name}, which PCS_AUGMENT_FALLBACK=forbidden forbids: {off}")
     fast = None if off else _implementation("triton", home, name)
     if fast is None:
@@ -124,7 +136,7 @@ def _with_fallback(function: Callable[..., Any], home: str, name: str, in_place:
     except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as e:  # whatever goes wrong in a compiler, torch does the same without it
-        if _fallback_forbidden():
+        if fallback_forbidden():
             raise
         _off[f"{home}.{name}"] = f"{type(e).__name__}: {e}"
         warnings.warn(f"the GPU kernels of {home}.{name} are off, torch does their work: {e}", stacklevel=2)
@@ -147,7 +159,7 @@ def _asked_for() -> str:
     return value
 
 
-def _fallback_forbidden() -> bool:
+def fallback_forbidden() -> bool:
     value = os.environ.get("PCS_AUGMENT_FALLBACK", "")
     if value not in ("", "forbidden"):
         raise InputError(f"PCS_AUGMENT_FALLBACK must be forbidden, or not set, got {value!r}")

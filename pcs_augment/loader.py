@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import dispatch
 from . import targets as tg
 from .base import Augmentation, without_flags
 from .checks import check_epoch, check_images, check_index, check_values, in_range
 from .data import collate, number_parts
 from .errors import InputError
+from .packing import PackedPlan, packed_plan
 from .plan import Plan
 from .targets import Target, Targets
 
@@ -26,12 +29,15 @@ class DrawingCollate:
     gives the same batches as with ``pa.collate``. Workers draw with the pipeline as it was when they started, in the epoch that
     ``set_epoch`` named last; ``AugmentedLoader`` calls it if this is its loader's ``collate_fn``.
 
+    pack: also lay out what goes to the GPU and list what is launched there, so that the training process only copies and
+    launches; None for where CUDA is available.
     collate: what makes (images, targets, index), or a mapping with these keys, of a list of samples; called with the samples,
     this gives (images, targets, index, plan), or the mapping with the key ``plan``. Raises InputError.
     """
 
-    def __init__(self, pipeline: Augmentation, collate: Callable[[Any], Any] = collate) -> None:
+    def __init__(self, pipeline: Augmentation, collate: Callable[[Any], Any] = collate, pack: bool | None = None) -> None:
         self.pipeline = _check_pipeline(pipeline)
+        self.pack = torch.cuda.is_available() if pack is None else bool(pack)
         self.collate = collate
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that are running see it change
 
@@ -44,6 +50,8 @@ class DrawingCollate:
         images, targets, index, _ = _unpack(batch)
         check_images(images)
         plan = self.pipeline.draw(images.shape, targets, index, int(self._epoch))
+        if self.pack:
+            plan = packed_plan(self.pipeline, images, targets, plan)
         return {**batch, "plan": plan} if isinstance(batch, Mapping) else (images, targets, index, plan)
 
 
@@ -125,7 +133,7 @@ class AugmentedLoader:
             given = images.to(self.device)
             valid = in_range(given)
             check_values(bool(valid), given)
-            out, keep, placed, matrix = self.pipeline._run(given, targets, plan)
+            out, keep, placed, matrix = self._augmented(given, targets, plan)
             return _Started(out, placed, matrix, torch.cat([valid.reshape(1), keep]).cpu(), None, (given,))
         if images.is_cuda:  # what made the batch may still be running on the caller's stream
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
@@ -133,12 +141,28 @@ class AugmentedLoader:
         with torch.cuda.stream(self._stream):
             source = images if images.is_cuda or images.is_pinned() else images.pin_memory()
             given = source.to(self.device, non_blocking=True)
-            out, keep, placed, matrix = self.pipeline._run(given, targets, plan)
+            out, keep, placed, matrix = self._augmented(given, targets, plan)
             flags = torch.cat([in_range(given).reshape(1), keep])
             flags = torch.empty(flags.shape, dtype=torch.bool, pin_memory=True).copy_(flags, non_blocking=True)
             done = torch.cuda.Event()
             done.record(self._stream)
         return _Started(out, placed, matrix, flags, done, (source, given))
+
+    def _augmented(
+        self, given: Tensor, targets: Targets | None, plan: Plan
+    ) -> tuple[Tensor, Tensor, Sequence[Target] | None, NDArray[np.float64] | None]:
+        packed = plan.packed if isinstance(plan, PackedPlan) else None
+        if packed is not None and packed.fits(given):
+            self.pipeline._check_plan(given, targets, plan)
+            try:
+                return *packed.run(given), packed.targets, None
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as e:  # a kernel that cannot be compiled here; below, torch does its work
+                if dispatch.fallback_forbidden():
+                    raise
+                warnings.warn(f"a packed batch could not be launched, it is prepared again: {e}", stacklevel=2)
+        return self.pipeline._run(given, targets, plan)
 
     def _check_plan(self, plan: Plan, index: Any, epoch: int) -> None:
         if not isinstance(plan, Plan):

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import transfer
 from .dispatch import on_host, operator
 from .errors import InputError
 
@@ -188,6 +189,8 @@ _tables: dict[tuple[str, torch.device], Tensor] = {}
 
 def device_table(name: str, device: torch.device) -> Tensor:
     """A table of this module on a device: "normal" (65536,) or "unit" (2, 65536)."""
+    if device.type == "meta" and transfer.recording is not None:
+        return transfer.recording.shared(name)
     if (name, device) not in _tables:
         made = {"normal": _normal_quantiles, "unit": _unit_vectors}[name]()
         _tables[name, device] = made.to(device)

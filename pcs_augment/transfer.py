@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 _ALIGNED = 16  # bytes
+recording: Any = None  # what writes down copies and launches, while the work of a batch is packed
 
 
 def _plain(values: NDArray) -> NDArray:
@@ -24,6 +27,8 @@ def to_device(values: NDArray, device: torch.device) -> Tensor:
 
 def send(values: Tensor, device: torch.device) -> Tensor:
     """A tensor on the device, from pinned memory where there is a GPU: from other memory more than 64 KB may wait for it."""
+    if recording is not None and device.type == "meta" and not values.is_meta:
+        return recording.copied(values)
     if device.type == "cuda" and not values.is_cuda:
         values = values.pin_memory()
     return values.to(device, non_blocking=True)
@@ -38,6 +43,8 @@ def host_tensors(*arrays: NDArray) -> list[Tensor]:
 def all_to_device(device: torch.device, *arrays: NDArray) -> list[Tensor]:
     """The same for several arrays by a single copy, from pinned memory where there is a GPU."""
     plain = [_plain(a) for a in arrays]
+    if recording is not None and device.type == "meta":
+        return [recording.copied(torch.from_numpy(a)) for a in plain]
     starts = np.cumsum([0] + [-(-a.nbytes // _ALIGNED) * _ALIGNED for a in plain]).tolist()
     host = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=device.type == "cuda")
     buffer = host.numpy()

@@ -23,7 +23,7 @@ FLOORS = {
         {"steps"},
         {"pipeline", "json_labels"},
         {"microscope"},
-        {"data", "reference"},
+        {"data", "reference", "packing"},
         {"loader", "gallery", "bench", "interop", "published"},
         {"freeze"},
         {"cli"},

@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ... import transfer
 from ...transfer import all_to_device
 
 SCRATCH_PX = 2**25  # pixels of images between two kernels, at 4 bytes each
@@ -28,6 +29,9 @@ def launch(kernel: Any, programs: int, *args: Any, num_warps: int = 4, **constan
     if programs <= 0:
         return
     device = args[0].device
+    if device.type == "meta" and transfer.recording is not None:
+        transfer.recording.launched(kernel, programs, *args, num_warps=num_warps, **constants)
+        return
     # Triton launches on the current device, which need not be the tensors'
     with torch.cuda.device(device if device.type == "cuda" else -1):
         kernel[(programs,)](*args, num_warps=num_warps, enable_fp_fusion=False, **constants)
