@@ -56,6 +56,11 @@ def test_decimal_commas_in_labels_and_names_of_numbers(tmp_path):
     assert found.tables["groups"]["n_crystals"].tolist() == [1, 3]
 
 
+def test_columns_of_the_template_that_stay_empty_are_none(tmp_path):
+    (tmp_path / "g.csv").write_text("image,replicate,time,dilution,variant,concentration\na.png,,1,,,\nb.png,,2,,,\n")
+    assert list(read_groups(tmp_path / "g.csv").columns) == ["image", "time"]
+
+
 def workbook(path, rows):
     book = openpyxl.Workbook()
     for row in rows:

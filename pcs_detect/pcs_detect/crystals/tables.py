@@ -77,6 +77,8 @@ def read_table(path: str | Path, needs: Sequence[str] = COLUMNS) -> pd.DataFrame
     """
     path = Path(path)
     kind = path.suffix.lower()
+    if not path.exists() and kind not in SUFFIXES:
+        raise DataError(f"{path}: cannot be read, there is no such file or folder")
     if kind not in ENDINGS:
         raise InputError(f"{path}: tables end in {', '.join(ENDINGS)}")
     try:

@@ -80,7 +80,7 @@ def checked_groups(table: pd.DataFrame, source: str = "the table of groups") -> 
     Times are hours; the header may name another unit, as in "time (min)" (HOURS). Replicate, dilution and variant are text, so
     that 1.1 and 1.10, 01 and 1, 1E2 and 100 are different, and become ordered categories: sorted as numbers where all are such,
     else in the order in which they appear, which is the order in tables and figures. An empty concentration is one that is not
-    known.
+    known, a column that is all empty none.
     Raises DataError, naming the rows, for a missing column, an image named twice, any other empty entry, text for a number.
     """
     headers, names = list(table.columns), column_names(table)
@@ -104,7 +104,10 @@ def checked_groups(table: pd.DataFrame, source: str = "the table of groups") -> 
     repeated = groups["image"][groups["image"].duplicated()]
     if len(repeated):
         raise DataError(f"{source} names {some_of(repeated.unique())} more than once; every image belongs to one group")
+    empty = {n for n in KNOWN[1:] if n in names and (table[n].isna() | (table[n].astype(str).str.strip() == "")).all()}
     for name in KNOWN[1:]:
+        if name in empty:  # as in groups_template.csv, of which few need every column
+            continue
         if name in NUMBERS and name in names:
             groups[name] = _numbers(table[name], name, groups["image"], source)
             if name == "time":
