@@ -86,7 +86,10 @@ class AugmentedLoader:
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device {str(self.device)!r} is not available here; use device='cpu'")
         self.epoch = 0
-        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        cuda = self.device.type == "cuda"
+        # its kernels are short, and the next training step waits for them: they go first
+        self._stream = torch.cuda.Stream(self.device, priority=-1) if cuda else None
+        self._copies = torch.cuda.Stream(self.device) if cuda else None  # of a batch, while the one before is augmented
 
     def __len__(self) -> int:
         return len(self.loader)  # type: ignore[arg-type]
@@ -138,9 +141,12 @@ class AugmentedLoader:
         if images.is_cuda:  # what made the batch may still be running on the caller's stream
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
             images.record_stream(self._stream)
-        with torch.cuda.stream(self._stream):
-            source = images if images.is_cuda or images.is_pinned() else images.pin_memory()
+        source = images if images.is_cuda or images.is_pinned() else images.pin_memory()
+        with torch.cuda.stream(self._copies):
             given = source.to(self.device, non_blocking=True)
+        self._stream.wait_stream(self._copies)
+        given.record_stream(self._stream)
+        with torch.cuda.stream(self._stream):
             out, keep, placed, matrix = self._augmented(given, targets, plan)
             flags = torch.cat([in_range(given).reshape(1), keep])
             flags = torch.empty(flags.shape, dtype=torch.bool, pin_memory=True).copy_(flags, non_blocking=True)
