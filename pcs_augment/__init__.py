@@ -38,6 +38,7 @@ from .steps import (
     Vignette,
     WellWall,
 )
+from .warming import warm_up
 
 __version__ = "0.3.0"
 
@@ -90,4 +91,5 @@ __all__ = [
     "microscope_pipeline",
     "noise_layer",
     "perlin",
+    "warm_up",
 ]

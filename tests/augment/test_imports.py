@@ -24,7 +24,7 @@ FLOORS = {
         {"pipeline", "json_labels"},
         {"microscope"},
         {"data", "reference", "packing"},
-        {"loader", "gallery", "bench", "interop", "published"},
+        {"loader", "warming", "gallery", "bench", "interop", "published"},
         {"freeze"},
         {"cli"},
         {"demo"},
