@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +16,23 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..crystals import drawing
-from ..crystals.detections import Detections, write_coco, write_detections
 from ..crystals.labelme import Shape, check_shape, write_labelme
-from ..crystals.tables import crystal_table, write_table
-from ..crystals.workbook import write_workbook
+from ..crystals.tables import check_parquet, crystal_table
 from ..errors import DataError
 from ..files import locked, made_folder
 from ..photographs.finding import search, shown
-from ..photographs.frames import Frame, Projection, check_projection
+from ..photographs.frames import Projection, check_projection
 from ..photographs.grey import Grey, grey_values
 from ..photographs.reading import frames_of, read_levels
-from ..photographs.scale import same
 from ..results import file_digest
 from . import folder as results
 from .detector import Detector
 from .folder import overlay_name, part_file, read_part, write_part
+from .outcome import Photograph, place_notes, row, scale_notes, size_notes, write_tables
 from .series import Series, largest_level, series_of, told, whites_of
 
 AnyPath = str | os.PathLike[str]
-COUNTS = ("height_px", "width_px", "crystals", "at_border", "cut")
 SHOWN = (".png", ".jpg", ".jpeg", ".bmp")  # what label tools open as it is, if it has 8 bits
-
-
-@dataclass
-class Photograph:
-    """One photograph of a run. frame: None where its file cannot be read, and error says why; part: what is kept of it."""
-
-    name: str
-    path: Path
-    frame: Frame | None
-    error: str = ""
-    part: dict[str, Any] = field(default_factory=dict)
-    known: bool = False
 
 
 def predict_folder(
@@ -96,6 +80,8 @@ def predict_folder(
     check_projection(z)
     check_shape(shape)
     crystal_table("", [], [], [], um_per_px)  # a wrong scale is said now
+    if parquet:
+        check_parquet("crystals.parquet")
     found = search(several, recursive, leave_out=out)
     results.check_folder(Path(out), [f.path for f in found.files])
     photographs = [p for f in found.files for p in _photographs(f.path, f.name, z)]
@@ -104,9 +90,9 @@ def predict_folder(
         document = results.begin(folder, detector, {"z": z}, overwrite, command)
         run = _Run(detector, folder, overlays, None if labelme is None else Path(labelme), shape, progress)
         notes = [*found.notes, *run.find(photographs)]
-        images_table = pd.DataFrame([_row(p, um_per_px, overlays) for p in photographs])
-        table = _write_tables(folder, photographs, images_table, um_per_px, parquet, excel)
-        notes += [*_scale_notes(photographs, um_per_px), *_place_notes(photographs), *_size_notes(detector, table)]
+        images_table = pd.DataFrame([row(p, um_per_px, overlays) for p in photographs])
+        table = write_tables(folder, photographs, images_table, um_per_px, parquet, excel)
+        notes += [*scale_notes(photographs, um_per_px), *place_notes(photographs), *size_notes(detector, table)]
         notes += results.write_template(folder, document, images_table)
         besides = results.kept_besides(folder, [p.name for p in photographs])
         if besides:
@@ -304,108 +290,3 @@ def _plain(p: Photograph) -> bool:
 def _stem(p: Photograph) -> str:
     """Of the Labelme file of a photograph: label tools look for the name of the picture without its ending."""
     return results.filed(p.name.rpartition(".")[0] if _plain(p) else p.name)
-
-
-def _row(p: Photograph, um_per_px: float | None, overlays: bool) -> dict[str, Any]:
-    part, frame, failed = p.part, p.frame, bool(p.error)
-    scale = None if frame is None else frame.scale
-    given = um_per_px is not None
-    return {
-        "image": p.name,
-        "path": shown(p.path.resolve()),
-        "height_px": part.get("height_px"),
-        "width_px": part.get("width_px"),
-        "um_per_px": um_per_px if given else None if scale is None else scale.um_per_px,
-        "scale_from": "--um-per-px" if given else "" if scale is None else scale.source,
-        "time_h": None if frame is None else frame.hours,
-        "white": part.get("white"),
-        "crystals": None if failed else len(part["boxes"]),
-        "at_border": None if failed else sum(part["at_border"]),
-        "cut": part.get("cut"),
-        "seconds": part.get("seconds"),
-        "overlay": "" if failed or not overlays else overlay_name(p.name),
-        "sha256": part.get("sha256", ""),
-        "error": p.error,
-    }
-
-
-def _write_tables(
-    folder: Path, photographs: list[Photograph], images: pd.DataFrame, um_per_px: float | None, parquet: bool, excel: bool
-) -> pd.DataFrame:
-    tables: list[pd.DataFrame] = []
-    found: list[Detections] = []
-    for number, p in enumerate(photographs, 1):
-        if p.error or p.frame is None:
-            continue
-        boxes = np.array(p.part["boxes"], dtype=np.float64).reshape(-1, 5)
-        scores = np.array(p.part["scores"], dtype=np.float64)
-        scale = p.frame.scale.um_per_px if um_per_px is None else um_per_px
-        tables.append(crystal_table(p.name, boxes, scores, p.part["at_border"], scale))
-        found.append(Detections(number, p.name, (p.part["height_px"], p.part["width_px"]), boxes, scores))
-    full = [t for t in tables if len(t)]
-    table = pd.concat(full, ignore_index=True) if full else crystal_table("", [], [], [])
-    images = images.astype(dict.fromkeys(COUNTS, "Int64")).astype({"time_h": float, "white": float, "um_per_px": float})
-    write_table(table, folder / "crystals.csv")
-    if parquet:
-        write_table(table, folder / "crystals.parquet")
-    write_table(images, folder / "images.csv")
-    if excel:
-        write_workbook({"crystals": table, "images": images}, folder / "crystals.xlsx")
-    write_detections(folder / "detections.json", found)
-    write_coco(folder / "coco.json", found)
-    return table
-
-
-def _scale_notes(photographs: list[Photograph], um_per_px: float | None) -> list[str]:
-    """Which scales there are, and what speaks against them."""
-    frames = [(p.name, p.frame.scale) for p in photographs if p.frame is not None and not p.error]
-    notes = []
-    if um_per_px is not None:
-        other = [(n, s) for n, s in frames if s.um_per_px is not None and not same(s.um_per_px, um_per_px)]
-        if other:
-            name, scale = other[0]
-            notes.append(
-                f"{len(other)} photograph{'s say' if len(other) > 1 else ' says'} another scale than --um-per-px "
-                f"{um_per_px:g}, which is used: {name} says {scale.um_per_px:g} ({scale.source})"
-            )
-        return notes
-    known = Counter(f"{s.um_per_px:g}" for _, s in frames if s.um_per_px is not None)
-    doubts = [(n, s.doubt) for n, s in frames if s.doubt]
-    missing = [n for n, s in frames if s.um_per_px is None]
-    if frames and len(missing) == len(frames):
-        notes.append(
-            "no scale is known, so sizes are in px alone; say it with --um-per-px (the report's ruler measures a scale bar)"
-        )
-    elif missing:
-        notes.append(
-            f"{len(missing)} of {len(frames)} photographs say no scale ({missing[0]}); their sizes are in px alone. "
-            "--um-per-px gives one to all: predict those of each scale into a folder of its own, and join them with pcs-detect "
-            "sizes A B"
-        )
-    if len(known) > 1:
-        notes.append(f"scales differ, um per px (photographs): {', '.join(f'{k} ({n})' for k, n in sorted(known.items()))}")
-    notes += [f"{len(doubts)} without a scale: {doubts[0][0]}: {doubts[0][1]}"] if doubts else []
-    return notes
-
-
-def _place_notes(photographs: list[Photograph]) -> list[str]:
-    stacked = [p for p in photographs if p.frame is not None and p.frame.planes > 1]
-    if not stacked:
-        return []
-    first = stacked[0]
-    assert first.frame is not None
-    return [
-        f"{shown(first.path.name)} holds {first.frame.planes} planes of one place, each a photograph here, so that crystals "
-        "count several times; --z max, min or focus makes one of them"
-    ]
-
-
-def _size_notes(detector: Detector, table: pd.DataFrame) -> list[str]:
-    most = detector.largest
-    large = int((table["width_px"] > most).sum())
-    if not large:
-        return []
-    return [
-        f"{large} crystal{'s span' if large > 1 else ' spans'} more than {most:g} px, larger than any in training: others like "
-        "them may be missed or measured badly; let the detector see photographs smaller (--scale)"
-    ]
