@@ -58,6 +58,14 @@ def test_a_photograph_is_not_shown_smaller_than_its_largest_crystal_needs():
         assert len(network.shown) == count
 
 
+def test_small_photographs_are_shown_as_they_are_and_large_ones_smaller():
+    look = Look(scales=(0.5, 0.25), least=16, most=100)
+    assert look.needed((2048, 2880)) == look.needed((1200, 1600)) == (0.5, 0.25)
+    assert look.needed((1024, 1280)) == (1.0, 0.5, 0.25)
+    assert look.needed((90, 90)) == (1.0,)
+    assert Look(scales=(0.5,)).needed((90, 90)) == (0.5,)  # one scale is somebody's choice
+
+
 def test_one_scale_of_the_user_has_no_limits_of_size():
     boxes = [(20, 20, 26, 26), (60, 60, 300, 160)]
     found = Detector(FixedNetwork(look=SCALES), scale=1).predict(picture((220, 340), boxes))

@@ -11,6 +11,8 @@ from typing import Any
 from ..errors import InputError
 from ..photographs.grey import Matching, check_matching
 
+SEEN = 800  # px of the longer side that the finest scale shows at least, if the photograph has them
+
 
 @dataclass(frozen=True)
 class Look:
@@ -54,9 +56,19 @@ class Look:
         return [(0.0 if k == 0 else self.least, math.inf if k == last else self.most) for k in range(len(scales))]
 
     def needed(self, size: tuple[int, int]) -> tuple[float, ...]:
-        """The scales that a photograph of ``size`` (H, W) px needs: coarser ones only where crystals could be that large."""
-        kept = [self.scales[0]]
-        for scale in self.scales[1:]:
+        """The scales that a photograph of ``size`` (H, W) px needs.
+
+        Coarser ones only where crystals could be that large; and finer ones, twice and four times as fine but never finer than
+        the photograph, where it would have fewer than SEEN px: cameras of few px show crystals with few px.
+        """
+        finest = self.scales[0]
+        finer: list[float] = []
+        while len(self.scales) > 1 and finest * 2 <= 1 and max(size) * finest < SEEN:
+            finest *= 2
+            finer.insert(0, finest)
+        every = [*finer, *self.scales]
+        kept = every[:1]
+        for scale in every[1:]:
             if max(size) * kept[-1] <= self.most:
                 break
             kept.append(scale)
