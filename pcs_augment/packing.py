@@ -75,9 +75,13 @@ class Packed:
         for number, p in parts:
             slots[number] = views[p.kind].as_strided(p.shape, p.stride, p.start)
         with torch.no_grad():
-            for (name, args, options, made), dead in zip(calls, used):
-                given = [_found(a, slots, device) for a in args]
-                named = {k: _found(v, slots, device) for k, v in options.items()}
+            for (name, given, named, made, places), dead in zip(calls, used):
+                if places is None:
+                    given = [_found(a, slots, device) for a in given]
+                    named = {k: _found(v, slots, device) for k, v in named.items()}
+                else:
+                    for place, number in places:
+                        given[place] = slots[number]
                 if name[0] == "launch":
                     _kernel(*name[1:])(*given, **named)
                 else:
@@ -214,7 +218,7 @@ class _Recording(TorchDispatchMode):
             if name[0] == "torch" and not used.intersection(made) and not _changes(*name[1:]):
                 continue  # whose result nobody needs
             mine = {*_slots([args, list(options.values())]), *made}
-            calls.append((name, args, options, made))
+            calls.append((name, args, options, made, _places(args, options)))
             dead.append(sorted(mine - used))
             used |= mine
         return pickle.dumps((self.parts, calls[::-1], dead[::-1], ends), pickle.HIGHEST_PROTOCOL)
@@ -236,6 +240,14 @@ def _tensors(values: Any) -> Iterator[Tensor]:
     elif isinstance(values, (tuple, list)):
         for v in values:
             yield from _tensors(v)
+
+
+def _places(args: list[Any], options: dict[str, Any]) -> list[tuple[int, int]] | None:
+    """Which arguments are tensors, and their numbers; None where some are within lists or named, or the device is."""
+    inner = [*options.values(), *(v for a in args if type(a) is list for v in a)]
+    if any(type(v) in (_Slot, _Device, list) for v in inner) or any(type(a) is _Device for a in args):
+        return None
+    return [(i, a.number) for i, a in enumerate(args) if type(a) is _Slot]
 
 
 def _slots(values: list[Any]) -> Iterator[int]:
