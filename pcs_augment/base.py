@@ -18,7 +18,19 @@ from torch import Tensor, nn
 from . import boxes as bx
 from . import placing
 from . import targets as tg
-from .checks import Shape, as_float, check_chance, check_epoch, check_images, check_index, check_shape, check_values, in_range
+from .checks import (
+    FLOATS,
+    Shape,
+    as_float,
+    check_chance,
+    check_epoch,
+    check_images,
+    check_index,
+    check_shape,
+    check_values,
+    in_range,
+)
+from .eager import eager
 from .errors import InputError
 from .plan import Plan, Tables
 from .rng import Stream, check_seed, open_streams
@@ -32,21 +44,36 @@ class _Omitted:
 
 
 OMITTED = _Omitted()
+_APART = ("training", "per_object", "per_image")  # attributes that are no arguments of a step
 
 
 class Augmentation(nn.Module):
-    """Callable on (images, targets); has no parameters and no state but its settings.
+    """Callable on (images, targets); has no parameters and no state but its settings and a counter.
 
-    images: (B, C, H, W) float in [0, 1] or uint8; float types are kept, uint8 is divided by 255 and comes back as float32.
-    Results depend on (seed, epoch, index) alone; a caller that leaves out ``index`` gets 0 .. B-1, the same noise every time.
+    images: (B, C, H, W) float in [0, 1] or uint8; values up to 0.01 beyond are clamped; float types are kept but for float64,
+    which like uint8 (divided by 255) comes back as float32. Results depend on (seed, epoch, index) alone; calls without
+    ``index`` count: the first takes 0 .. B-1, the next B .. 2B-1. After ``eval()`` a call only converts types; ``draw`` and
+    ``apply`` ignore the mode.
+
+    per_object, per_image: names of further keys of targets that belong to objects (they are removed with them) and to images
+    (they are left alone); see ``pcs_augment.targets``.
     """
 
     seed: int
+    per_object: Sequence[str] = ()
+    per_image: Sequence[str] = ()
+    _counter: int = 0  # images of calls without index so far
 
     def sequence(self) -> Sequence[Step]:
         """The steps in order."""
         raise NotImplementedError
 
+    @property
+    def keys(self) -> tg.Keys:
+        """Which keys of targets belong to objects and which to images. Raises InputError."""
+        return tg.Keys.of(self.per_object, self.per_image)
+
+    @eager
     def draw(
         self,
         shape: Sequence[int],
@@ -57,13 +84,14 @@ class Augmentation(nn.Module):
         """Draw every random number for a batch; host only, no pixels are touched.
 
         shape: (B, C, H, W). targets on a GPU are copied to the host, so draw from host targets before moving them.
-        index: (B,) integers in [0, 2^63), default 0 .. B-1. Raises InputError.
+        index: (B,) integers in [0, 2^63), default 0 .. B-1, or (B, 2) pairs of an index and the number of its copy.
+        Raises InputError.
         """
         given = size = check_shape(shape)
         rows = check_index(index, size[0])
         number = check_epoch(epoch)
         steps = self.sequence()
-        instances = None if targets is None else tg.flatten(targets, size[0])
+        instances = None if targets is None else tg.flatten(targets, size[0], self.keys, size[2:])
         counts = np.full(size[0], -1) if instances is None else instances.counts()
         streams = open_streams(
             self.seed,
@@ -84,8 +112,9 @@ class Augmentation(nn.Module):
                 pending = _then(pending, step._symmetry(tables, size))
             size = step._size(size)
         names = tuple(s.settings for s in steps)
-        return Plan(given, self.seed, number, rows, counts, names, tuple(drawn))
+        return Plan(given, self.seed, number, rows, counts, names, tuple(drawn), self.chances())
 
+    @eager
     def apply(
         self,
         images: Tensor | Callable[[nn.Module], None],
@@ -111,7 +140,7 @@ class Augmentation(nn.Module):
         out, keep, placed, matrix = self._run(pixels, targets, plan)
         if placed is None:
             return out, None
-        new = tg.follow(placed, matrix)
+        new = tg.follow(placed, matrix, keys=self.keys)
         for target, mine in zip(new, keep.split(plan.objects.tolist())):
             target["keep"] = mine
         return out, new
@@ -132,7 +161,8 @@ class Augmentation(nn.Module):
                 pixels = step._change(pixels, tables)
                 if placed is not None:
                     if "placed" in tables and len(tables["placed"]["sample"]):
-                        moved = placed if matrix is None else tg.follow(placed, matrix)
+                        tg.check_places(placed, type(step).__name__)
+                        moved = placed if matrix is None else tg.follow(placed, matrix, keys=self.keys)
                         placed, matrix = placing.placed(moved, tables["placed"], tables["outlines"]), None
                     matrix = _then(matrix, step._symmetry(tables, size))
                     step._filter(pixels, tables, keep, first)
@@ -140,8 +170,9 @@ class Augmentation(nn.Module):
             for mine, target in zip(keep.split(plan.objects.clip(0).tolist()), targets or ()):
                 if target.get("keep") is not None:  # of a step applied before
                     mine &= send(target["keep"], mine.device)
-            return pixels.to(images.dtype) if images.is_floating_point() else pixels, keep, placed, matrix
+            return pixels.to(images.dtype) if images.dtype in FLOATS else pixels, keep, placed, matrix
 
+    @eager
     def forward(
         self,
         images: Tensor,
@@ -154,8 +185,21 @@ class Augmentation(nn.Module):
         Returns images alone when called without targets, else (images, targets). On a GPU this synchronises once, to learn
         which objects to remove and whether the pixel values were in range (and to read the targets, if they are there too);
         ``apply`` does not, nor does ``draw`` from host targets.
+
+        Without ``index``, images are numbered on from those of earlier calls, unless this is a loader's worker process, where
+        copies of this object would count alike: there it raises InputError. After ``eval()`` only types are converted.
         """
         check_images(images)
+        if not self.training:
+            return self._converted(images, targets)
+        counting = index is None
+        if counting:
+            if torch.utils.data.get_worker_info() is not None:
+                raise InputError(
+                    "index is needed in a DataLoader's worker process, where every worker would count from 0: pass "
+                    "index=[number of the sample], or augment batches with pa.AugmentedLoader"
+                )
+            index = np.arange(self._counter, self._counter + len(images))
         given = None if isinstance(targets, _Omitted) else targets
         valid = in_range(images)
         if images.device.type == "cpu":
@@ -166,12 +210,45 @@ class Augmentation(nn.Module):
         if placed is not None and self.filters():
             flags = torch.cat([valid.reshape(1), keep]).cpu().numpy()
             check_values(bool(flags[0]), images)
-            new = tg.follow(without_flags(placed), matrix, flags[1:])
+            new = tg.follow(without_flags(placed), matrix, flags[1:], keys=self.keys)
         else:
             check_values(bool(valid), images)
             if placed is not None:
-                new = tg.follow(placed, matrix)
+                new = tg.follow(placed, matrix, keys=self.keys)
+        if counting:
+            self.__dict__["_counter"] = self._counter + len(images)
         return out if isinstance(targets, _Omitted) else (out, new)
+
+    def _converted(self, images: Tensor, targets: Sequence[Target] | _Omitted | None) -> Any:
+        """What comes out in evaluation: the same pixels and objects, in the types that augmentation gives."""
+        check_values(bool(in_range(images)), images)
+        with torch.no_grad():
+            pixels = as_float(images)
+        out = pixels.to(images.dtype) if images.dtype in FLOATS else pixels
+        if isinstance(targets, _Omitted):
+            return out
+        if targets is None:
+            return out, None
+        tg.check_list(targets, len(images), self.keys, images.shape[2:])
+        return out, tg.follow(targets, keys=self.keys)
+
+    def chances(self) -> tuple[float, ...]:
+        """The chance ``p`` of every step."""
+        return tuple(s.p for s in self.sequence())
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self._counter:
+            destination[f"{prefix}counter"] = torch.tensor(self._counter)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        # by hand, as a checkpoint must load whether or not it has the counter
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        key, unexpected = f"{prefix}counter", rest[3]
+        if key in state_dict:
+            self.__dict__["_counter"] = int(state_dict[key])
+            if key in unexpected:
+                unexpected.remove(key)
 
     def filters(self) -> bool:
         """Whether some step may drop objects."""
@@ -187,7 +264,7 @@ class Augmentation(nn.Module):
         if plan.shape != tuple(images.shape):
             raise InputError(f"the plan was drawn for images {plan.shape}, got {tuple(images.shape)}; draw a new plan")
         if targets is not None:
-            tg.check_list(targets, len(images))
+            tg.check_list(targets, len(images), self.keys, plan.shape[2:])
             counts = [tg.length(t["boxes"]) for t in targets]
             if counts != plan.objects.tolist():
                 raise InputError(
@@ -222,7 +299,7 @@ class Step(Augmentation):
         """What a plan must be applied with: the kind and every argument but p and seed, which only drawing reads."""
         known = self.__dict__.get("_settings")
         if known is None:
-            known = self.__dict__["_settings"] = f"{type(self).__name__}({self._arguments(('training', 'p', 'seed'))})"
+            known = self.__dict__["_settings"] = f"{type(self).__name__}({self._arguments((*_APART, 'p', 'seed'))})"
         return known
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -263,7 +340,7 @@ class Step(Augmentation):
         return np.flatnonzero(stream.uniform(0) < self.p)
 
     def extra_repr(self) -> str:
-        return self._arguments(("training",))
+        return self._arguments(_APART)
 
 
 def _then(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

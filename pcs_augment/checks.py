@@ -15,6 +15,8 @@ from .errors import InputError
 
 Shape = tuple[int, int, int, int]
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+OVERSHOOT = 0.01  # how far interpolation and rounding may take values past [0, 1]; bfloat16 alone rounds by 0.004
+COPIES = 40  # bits of an index below the number of a copy
 
 
 def check_chance(name: str, value: object) -> float:
@@ -91,44 +93,68 @@ def check_images(images: object) -> Tensor:
     """Type, rank and size, without looking at pixels."""
     if not isinstance(images, Tensor):
         raise InputError(f"images must be a torch.Tensor (B, C, H, W), got {type(images).__name__}")
-    if images.dtype not in (*FLOATS, torch.uint8):
-        raise InputError(f"images must be float32, float16, bfloat16 or uint8, got {images.dtype}; convert them")
+    if images.dtype not in (*FLOATS, torch.float64, torch.uint8):
+        raise InputError(f"images must be float32, float16, bfloat16, float64 or uint8, got {images.dtype}; convert them")
     if images.ndim != 4 or 0 in images.shape:
         raise InputError(
             f"images must be (B, C, H, W) with every size at least 1, got shape {tuple(images.shape)}; "
             "add dimensions with images[None] or leave out empty batches"
         )
     check_shape(images.shape)
+    check_gradient(images)
     return images
 
 
+def check_gradient(images: Tensor) -> None:
+    """Refuse images whose gradients would be lost."""
+    if images.requires_grad and torch.is_grad_enabled():
+        raise InputError(
+            "images require gradients, which do not flow through augmentation; pass images.detach(), or augment under "
+            "torch.no_grad()"
+        )
+
+
 def in_range(images: Tensor) -> Tensor:
-    """A boolean scalar on the images' device: every value in [0, 1] (False for NaN)."""
+    """A boolean scalar on the images' device: every value in [0, 1], give or take 0.01 (False for NaN)."""
     if images.dtype == torch.uint8:
         return torch.ones((), dtype=torch.bool, device=images.device)
     low, high = images.aminmax()
-    return (low >= 0) & (high <= 1)
+    return (low >= -OVERSHOOT) & (high <= 1 + OVERSHOOT)
 
 
 def check_values(valid: bool, images: Tensor) -> None:
     if not valid:
         low, high = (float(v) for v in images.float().aminmax())
         what = "NaN" if low != low or high != high else f"[{low:.8g}, {high:.8g}]"
-        raise InputError(f"image values span {what}; expected floats in [0, 1] (divide 8-bit values by 255, or pass uint8)")
+        raise InputError(
+            f"image values span {what}; expected floats in [0, 1], up to {OVERSHOOT} beyond are clamped (divide 8-bit values "
+            "by 255, or pass uint8)"
+        )
 
 
 def as_float(images: Tensor) -> Tensor:
-    """A contiguous float32 copy in [0, 1]."""
+    """A contiguous float32 copy, clamped to [0, 1]; uint8 is divided by 255."""
     if images.dtype == torch.uint8:
         return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format).div_(255)
-    return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    if images.dtype == torch.float32:
+        out = torch.empty_like(images, memory_format=torch.contiguous_format)
+        return torch.clamp(images.detach(), 0, 1, out=out)
+    return images.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format).clamp_(0, 1)
 
 
 def check_index(index: Any, batch: int) -> NDArray[np.int64]:
+    """(B,) keys of (B,) integers, or of (B, 2) pairs (index, number of the copy)."""
     if index is None:
         return np.arange(batch)
     rows = np.asarray(index.cpu() if isinstance(index, Tensor) else index)
-    whole = rows.shape == (batch,) and rows.dtype.kind in "iu"
+    pairs = rows.shape == (batch, 2)
+    whole = (pairs or rows.shape == (batch,)) and rows.dtype.kind in "iu"
     if not whole or int(rows.min()) < 0 or int(rows.max()) >= 2**63:
-        raise InputError(f"index must be {batch} integers in [0, 2**63), one per image, got {index!r}")
-    return rows.astype(np.int64)
+        raise InputError(
+            f"index must be {batch} integers in [0, 2**63), one per image, or ({batch}, 2) pairs (index, copy), got {index!r}"
+        )
+    if not pairs:
+        return rows.astype(np.int64)
+    if int(rows[:, 0].max()) >= 2**COPIES or int(rows[:, 1].max()) >= 2 ** (63 - COPIES):
+        raise InputError(f"pairs (index, copy) must be below (2**{COPIES}, 2**{63 - COPIES}), got {index!r}")
+    return rows[:, 0].astype(np.int64) | rows[:, 1].astype(np.int64) << COPIES

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def guarded(program: str, work: Callable[[], None]) -> int:
     """Run a command and turn what stops it into an exit status and one line on stderr."""
+    usable_streams()
     try:
         work()
         sys.stdout.flush()  # a full disk or closed pipe shows here
@@ -53,8 +55,20 @@ def guarded(program: str, work: Callable[[], None]) -> int:
     return 1
 
 
+def usable_streams() -> None:
+    """Streams that the caller closed lead nowhere; characters that a terminal cannot show are written as escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None or stream.closed:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 class Progress(contextlib.AbstractContextManager["Progress"]):
-    """A bar on stderr with images per second; call it with (done, all)."""
+    """A bar on stderr with images per second, a line a minute where there is no terminal; call it with (done, all)."""
+
+    MINUTE = 60.0  # seconds between lines
 
     def __init__(self, what: str, unit: str = "images") -> None:
         try:
@@ -62,8 +76,17 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         except ImportError as e:
             raise InputError("the progress bar needs tqdm: pip install 'pcs-augment[cli]'") from e
         self.what, self.unit, self._tqdm, self._bar = what, f" {unit}", tqdm, None
+        self._said: float | None = None
 
     def __call__(self, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            now = time.monotonic()
+            if self._said is None:
+                self._said = now
+            elif now - self._said >= self.MINUTE:
+                self._said = now
+                print(f"{self.what}: {done} of {total}{self.unit}", file=sys.stderr, flush=True)
+            return
         if self._bar is None:  # what was there before must not count as speed
             self._bar = self._tqdm(
                 total=total, initial=done, desc=self.what, unit=self.unit, mininterval=0.5, dynamic_ncols=True

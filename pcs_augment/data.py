@@ -360,10 +360,23 @@ def read_grey(path: str | os.PathLike[str], white: float | None = None) -> Tenso
 
 def collate(samples: Sequence[tuple[Tensor, Target, int]]) -> tuple[Tensor, Targets, Tensor]:
     """(image, target, index) samples to (images (B, C, H, W), list of targets, index (B,)), as AugmentedLoader expects."""
+    for s in samples:
+        if not isinstance(s, (tuple, list)) or len(s) != 3 or not isinstance(s[0], Tensor) or not isinstance(s[1], dict):
+            parts = [type(v).__name__ for v in s] if isinstance(s, (tuple, list)) else type(s).__name__
+            raise InputError(
+                "a sample must be (image, target, index): a tensor (C, H, W), a dict with 'boxes', and the sample's number in "
+                f"the data set; got {parts}"
+            )
     images, targets, index = zip(*samples)
+    try:
+        rows = np.asarray(index)
+    except (TypeError, ValueError):
+        rows = np.zeros(0)
+    if rows.dtype.kind not in "iu":
+        raise InputError(f"the index of a sample must be an integer or a pair (index, copy), got {index!r}")
     shapes = {tuple(i.shape) for i in images}
     if len(shapes) > 1:
         raise InputError(
             f"images of one batch must have one size, got {sorted(shapes)}; crop or resize them, or use batch_size=1"
         )
-    return torch.stack(images), BatchTargets(map(gathered, targets)), torch.tensor(index, dtype=torch.int64)
+    return torch.stack(images), BatchTargets(map(gathered, targets)), torch.as_tensor(rows.astype(np.int64))

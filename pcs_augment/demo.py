@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from . import gallery
+from . import __version__, gallery
 from .cli import Progress, add_device, chosen_device, guarded, natural, positive
 from .data import PCSDataset, collate
 from .loader import AugmentedLoader
@@ -65,6 +65,7 @@ def _wait_for(device: torch.device) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pcs_augment.demo", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"pcs-augment {__version__}")
     parser.add_argument("--out", type=Path, default=Path("demo.png"), help="picture to write (default: %(default)s)")
     parser.add_argument("--epochs", type=positive, default=20, help="passes over the twelve images (default: %(default)s)")
     parser.add_argument("--batch-size", type=positive, default=6, help="images per batch (default: %(default)s)")

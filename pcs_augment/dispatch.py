@@ -39,7 +39,8 @@ WINGS = {"CPU": "numba", "CUDA": "triton"}  # by torch's dispatch key
 FUNCTIONS: dict[str, Callable[..., Any]] = {}  # the definitions, by "module.name"
 _off: dict[str, str] = {}  # why a function's Triton kernels are not used, by "module.name"
 _proved: set[tuple[Any, ...]] = set()  # functions and image sizes that have run
-_library = torch.library.Library("pcs_augment", "DEF")
+# one library an operator, kept where they outlive this module: whoever imports or reloads it again replaces them one by one
+_libraries: dict[str, torch.library.Library] = vars(torch.library).setdefault("_pcs_augment", {})
 
 
 def operator(schema: str, fake: Callable[..., Any] | None = None) -> Callable[[Callable[..., Any]], Any]:
@@ -53,11 +54,14 @@ def operator(schema: str, fake: Callable[..., Any] | None = None) -> Callable[[C
 
     def register(function: Callable[..., Any]) -> Any:
         FUNCTIONS[f"{_home(function)}.{name}"] = function
-        _library.define(schema)
-        _library.impl(name, _chosen(function, name, "CompositeExplicitAutograd"), "CompositeExplicitAutograd")
+        if name in _libraries:
+            _libraries.pop(name)._destroy()
+        library = _libraries[name] = torch.library.Library("pcs_augment", "FRAGMENT")
+        library.define(schema)
+        library.impl(name, _chosen(function, name, "CompositeExplicitAutograd"), "CompositeExplicitAutograd")
         for key in WINGS:
-            _library.impl(name, _chosen(function, name, key, "!)" in schema), key)
-        torch.library.register_fake(f"pcs_augment::{name}", fake or (lambda *args: None), lib=_library)
+            library.impl(name, _chosen(function, name, key, "!)" in schema), key)
+        torch.library.register_fake(f"pcs_augment::{name}", fake or (lambda *args: None), lib=library)
         return getattr(torch.ops.pcs_augment, name).default
 
     return register

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 from . import dispatch
 from . import targets as tg
@@ -75,6 +76,10 @@ class AugmentedLoader:
     augmenting the next batch overlap with the training step on this one; which objects to remove and whether the values were in
     range is learnt one batch late, so that nothing waits. Tensors in the targets come back on the device too.
 
+    ``eval()`` of the pipeline makes no difference. Further keys of a mapping are left out, with a warning. ``dataset``,
+    ``sampler``, ``batch_size`` and other attributes are those of ``loader``; it is ``loader`` that is prepared for several
+    processes (``DistributedSampler``, ``accelerator.prepare(loader)``), before it is given here.
+
     device: default "cuda" where there is one, else "cpu". Call ``set_epoch`` before each epoch.
     """
 
@@ -82,28 +87,40 @@ class AugmentedLoader:
         self.loader = loader
         number_parts(getattr(loader, "dataset", None))  # or images of concatenated data sets would share their noise
         self.pipeline = _check_pipeline(pipeline)
-        self.device = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device {str(self.device)!r} is not available here; use device='cpu'")
+        self.device = _check_device(device)
         self.epoch = 0
         cuda = self.device.type == "cuda"
         # its kernels are short, and the next training step waits for them: they go first
         self._stream = torch.cuda.Stream(self.device, priority=-1) if cuda else None
         self._copies = torch.cuda.Stream(self.device) if cuda else None  # of a batch, while the one before is augmented
+        self._warned = False
 
     def __len__(self) -> int:
         return len(self.loader)  # type: ignore[arg-type]
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or "loader" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.loader, name)
+
     def set_epoch(self, epoch: int) -> None:
-        """Key the noise of the coming iteration; also told to the loader's sampler if it wants to know."""
-        self.epoch = epoch
-        for sampler in (getattr(self.loader, "sampler", None), getattr(self.loader, "batch_sampler", None)):
-            tell = getattr(sampler, "set_epoch", None)
-            if tell is not None:
-                tell(epoch)
+        """Key the noise of the coming iteration; the loader and its samplers are told too where they want to know."""
+        self.epoch = check_epoch(epoch)
+        waiting, asked = [self.loader], []
+        while waiting:  # a batch sampler has a sampler of its own, which may hold another one
+            one = waiting.pop()
+            if any(one is other for other in asked):
+                continue
+            asked.append(one)
+            tell = getattr(one, "set_epoch", None)
+            if callable(tell):
+                tell(self.epoch)
+            held = (getattr(one, name, None) for name in ("sampler", "batch_sampler"))
+            waiting += [sampler for sampler in held if sampler is not None]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Targets | None]]:
         epoch = self.epoch
+        _check_shared_out(self.loader)
         tell = getattr(getattr(self.loader, "collate_fn", None), "set_epoch", None)
         if tell is not None:  # not earlier: batches of an iteration under way may not have been drawn yet
             tell(epoch)
@@ -111,6 +128,7 @@ class AugmentedLoader:
         waiting: _Started | None = None
         try:
             for batch in batches:
+                self._warn_of_keys(batch)
                 started = self._start(*_unpack(batch), epoch)
                 if self._stream is None:  # nothing overlaps on a CPU, so nothing is gained by running ahead
                     yield self._finish(started)
@@ -125,6 +143,16 @@ class AugmentedLoader:
             stop = getattr(batches, "_shutdown_workers", None)
             if stop is not None and not getattr(self.loader, "persistent_workers", False):
                 stop()
+
+    def _warn_of_keys(self, batch: Any) -> None:
+        further = sorted(map(str, batch.keys() - _KEYS)) if isinstance(batch, Mapping) else []
+        if further and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"batches have the keys {further}, which AugmentedLoader leaves out: it gives (images, targets); put what is "
+                "needed into each image's target",
+                stacklevel=3,
+            )
 
     def _start(self, images: Tensor, targets: Targets | None, index: Any, plan: Plan | None, epoch: int) -> _Started:
         check_images(images)
@@ -179,6 +207,11 @@ class AugmentedLoader:
                 f"{self.pipeline.seed} and epoch {epoch}; give pa.DrawingCollate the same pipeline and, unless it is the "
                 "collate_fn of the loader given here, call its set_epoch before each epoch"
             )
+        if plan.chances and plan.chances != self.pipeline.chances():
+            raise InputError(
+                f"the plan of a batch was drawn with chances p = {list(plan.chances)}, the pipeline now has "
+                f"{list(self.pipeline.chances())}; a loader's workers keep those they started with, so make a new loader"
+            )
         if not np.array_equal(plan.index, check_index(index, len(plan))):
             raise InputError(f"the plan of a batch was drawn for index {plan.index.tolist()}, the batch has {index!r}")
 
@@ -191,7 +224,41 @@ class AugmentedLoader:
             check_values(bool(batch.flags[0]), batch.source[-1])
         if batch.targets is None:
             return batch.images, None
-        return batch.images, tg.follow(without_flags(batch.targets), batch.matrix, batch.flags[1:].numpy(), self.device)
+        return batch.images, tg.follow(
+            without_flags(batch.targets), batch.matrix, batch.flags[1:].numpy(), self.device, self.pipeline.keys
+        )
+
+
+_KEYS = {"images", "targets", "index", "plan"}
+
+
+def _check_device(device: Any) -> torch.device:
+    """The device, tried out. Raises InputError."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as e:
+        raise InputError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}") from e
+    if chosen.type not in ("cpu", "cuda"):
+        raise InputError(
+            f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}; augment on the CPU and move what comes out"
+        )
+    if chosen.type == "cuda" and not (chosen.index or 0) < torch.cuda.device_count():
+        raise InputError(f"device {str(chosen)!r} is not available here; use device='cpu'")
+    return chosen
+
+
+def _check_shared_out(loader: Any) -> None:
+    """Warn where every one of several processes would see every image."""
+    world = torch.distributed.get_world_size() if torch.distributed.is_available() and torch.distributed.is_initialized() else 1
+    plain = type(loader) is DataLoader and type(loader.batch_sampler) in (BatchSampler, type(None))
+    if world > 1 and plain and type(loader.sampler) in (RandomSampler, SequentialSampler):
+        warnings.warn(
+            f"each of the {world} processes goes through the whole data set: give the inner DataLoader a DistributedSampler, "
+            "or AugmentedLoader what accelerator.prepare made of the DataLoader",
+            stacklevel=3,
+        )
 
 
 def _check_pipeline(pipeline: object) -> Augmentation:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .pipeline import Pipeline
 from .steps import (
     JPEG,
@@ -39,6 +41,8 @@ def microscope_pipeline(
     scale: tuple[float, float] = (0.5, 2.0),
     min_edge: float = 0.0,
     threshold: int = 0,
+    per_object: Sequence[str] = (),
+    per_image: Sequence[str] = (),
 ) -> Pipeline:
     """A pipeline that makes rendered crystals look like photographs of drops.
 
@@ -52,6 +56,7 @@ def microscope_pipeline(
         scale: output px per input px, lowest and highest; at least what fits the output into the input.
         min_edge: objects with a side below this many px after scaling are dropped.
         threshold: objects whose grey values span at most this many 8-bit levels in the end are dropped.
+        per_object, per_image: further keys of targets, see ``Pipeline``.
 
     Returns:
         The pipeline; its output has the size of the crop, its targets fewer objects.
@@ -90,4 +95,6 @@ def microscope_pipeline(
             KeepDetectable(threshold),
         ],
         seed=seed,
+        per_object=per_object,
+        per_image=per_image,
     )

@@ -29,9 +29,21 @@ from .steps import (
 
 
 class Pipeline(Augmentation):
-    """Steps applied in order, each keyed by its position; the steps' own seeds are not used."""
+    """Steps applied in order, each keyed by its position; the steps' own seeds are not used.
 
-    def __init__(self, steps: Iterable[Step], seed: int = 0) -> None:
+    Args:
+        steps: what to apply.
+        seed: of all random numbers.
+        per_object: names of further keys of targets that hold one entry per object, removed with their objects.
+        per_image: names of further keys that belong to the image, whatever their length.
+
+    Raises:
+        InputError: something else than a step, or a key that cannot be named so.
+    """
+
+    def __init__(
+        self, steps: Iterable[Step], seed: int = 0, per_object: Sequence[str] = (), per_image: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         chosen = list(steps)
         for s in chosen:
@@ -42,18 +54,27 @@ class Pipeline(Augmentation):
                 )
         self.steps = nn.ModuleList(chosen)
         self.seed = check_seed(seed)
+        self.per_object, self.per_image = per_object, per_image
+        _ = self.keys  # refuses wrong names at once
 
     def sequence(self) -> Sequence[Step]:
         return list(self.steps)  # type: ignore[arg-type]
 
 
-def default_pipeline(seed: int = 0, min_edge: float = 0.0, threshold: int = 0, published: bool = False) -> Pipeline:
+def default_pipeline(
+    seed: int = 0,
+    min_edge: float = 0.0,
+    threshold: int = 0,
+    published: bool = False,
+    per_object: Sequence[str] = (),
+    per_image: Sequence[str] = (),
+) -> Pipeline:
     """The published pipeline (paper: Data augmentation, Fig. 2, Table S1) with better defaults where the published code slips.
 
     min_edge: objects with a side below this many px are dropped first; threshold: objects whose grey-value range is at most
     this many 8-bit levels are dropped last; published: quirks of the published code instead (Gaussians of 2 px whatever
     the kernel, 8-bit equalisation, Perlin textures that start on a lattice point, alternating displacement, which needs
-    square images, and mirrored highlights).
+    square images, and mirrored highlights); per_object, per_image: see ``Pipeline``.
     """
     sigma = 2.0 if published else None
     bins = 256 if published else None
@@ -77,4 +98,6 @@ def default_pipeline(seed: int = 0, min_edge: float = 0.0, threshold: int = 0, p
             KeepDetectable(threshold),
         ],
         seed=seed,
+        per_object=per_object,
+        per_image=per_image,
     )

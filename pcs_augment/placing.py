@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .keys import in_kind, tensor
 from .plan import Table, Tables
 from .ragged import Outlines, Target, Targets
 from .targets import Instances
@@ -94,7 +95,7 @@ def _with_rows(values: Any, rows: NDArray[np.int64], new: NDArray[np.float64]) -
         return values.to(kind).index_copy(0, index, send(torch.from_numpy(new).to(kind), values.device))
     copy = np.array(values, dtype=np.result_type(np.asarray(values).dtype, np.float32))
     copy[rows] = new
-    return copy
+    return in_kind(torch.from_numpy(copy), values)
 
 
 def _with_outlines(polygons: Any, rows: NDArray[np.int64], points: NDArray, corners: NDArray[np.int64]) -> Outlines:
@@ -103,7 +104,7 @@ def _with_outlines(polygons: Any, rows: NDArray[np.int64], points: NDArray, corn
     new = Outlines.split(send(torch.from_numpy(points).to(kind), model.device), corners)
     if len(rows) == len(polygons):
         return new
-    out = [p if isinstance(p, Tensor) else torch.as_tensor(np.asarray(p)) for p in polygons]
+    out = [tensor(p) for p in polygons]
     for row, outline in zip(rows.tolist(), new):
         out[row] = outline
     return Outlines(p.to(kind) for p in out)

@@ -33,7 +33,8 @@ class Plan:
     """What a pipeline will do to one batch.
 
     shape: (B, C, H, W) it was drawn for; index: (B,) sample indices; objects: (B,) number of objects per image (-1 where it
-    was drawn without targets); settings: the steps it is for, each with its arguments; steps: one entry per step.
+    was drawn without targets); settings: the steps it is for, each with its arguments; steps: one entry per step; chances: the
+    chance p of every step when it was drawn, not kept in files.
     """
 
     shape: tuple[int, int, int, int]
@@ -43,6 +44,7 @@ class Plan:
     objects: NDArray[np.int64]
     settings: tuple[str, ...]
     steps: tuple[Tables, ...]
+    chances: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils import _pytree
 
 from .transfer import to_device
 
@@ -184,3 +185,8 @@ class BatchTargets(list[Target]):
 
 def _received(rest: Targets, columns: dict[str, Column]) -> BatchTargets:
     return BatchTargets(fill(rest, columns))
+
+
+# torch.utils._pytree.tree_map and what is built on it reach the tensors of a batch
+_pytree.register_pytree_node(BatchTargets, lambda targets: (list(targets), None), lambda values, _: BatchTargets(values))
+_pytree.register_pytree_node(Outlines, lambda outlines: (list(outlines), None), lambda values, _: Outlines(values))

@@ -1,7 +1,7 @@
 """The user's list of dicts <-> one flat, ragged set of instances.
 
-One dict per image: ``boxes (N, 5)``, ``labels (N,)``, optional ``polygons`` (list of N ``(K, 2)`` outlines); any other tensor,
-array, list or tuple of length N follows its objects; everything else is passed through.
+One dict per image: ``boxes (N, 5)``, ``labels (N,)``, optional ``polygons`` (list of N ``(K, 2)`` outlines) and whatever else
+``pcs_augment.keys`` names.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from torch import Tensor
 from . import boxes as bx
 from .dispatch import on_host
 from .errors import InputError
-from .ragged import Column, Outlines, Target, Targets, fill, join, joined_outlines
+from .keys import PLACED, STANDARD, Keys, check_keys, check_places, copied, in_kind, moved_place, tensor
+from .ragged import Column, Target, Targets, fill, join, joined_outlines
 from .transfer import send
+
+__all__ = ["Instances", "Keys", "Target", "Targets", "check_list", "check_places", "flatten", "follow", "on_device", "select"]
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,9 @@ def moved_boxes(boxes: NDArray, matrix: NDArray, sample: NDArray[np.int64]) -> N
     return bx.move_boxes(boxes, matrix[sample])
 
 
-def flatten(targets: Sequence[Target], images: int) -> Instances:
+def flatten(targets: Sequence[Target], images: int, keys: Keys = STANDARD, size: Sequence[int] | None = None) -> Instances:
     """Check the targets of a batch and gather them on the host. Raises InputError naming image, object and value."""
-    check_list(targets, images)
+    check_list(targets, images, keys, size)
     counts = [length(t["boxes"]) for t in targets]
     number = np.array(counts, dtype=np.int64)
     sample = np.repeat(np.arange(images), number)
@@ -124,8 +127,8 @@ def flatten(targets: Sequence[Target], images: int) -> Instances:
     return Instances(images, sample, ordinal, boxes, points, corners)
 
 
-def check_list(targets: object, images: int) -> None:
-    """Form and lengths of the list of dicts, without looking at values."""
+def check_list(targets: object, images: int, keys: Keys = STANDARD, size: Sequence[int] | None = None) -> None:
+    """Form and lengths of the list of dicts for images of a size (H, W), without looking at values."""
     if not isinstance(targets, (list, tuple)):
         raise InputError(f"targets must be a list with one dict per image, got {type(targets).__name__}")
     if len(targets) != images:
@@ -139,9 +142,7 @@ def check_list(targets: object, images: int) -> None:
                 f"targets[{i}]['boxes'] has shape {shape}; expected (N, 5) rows (cx, cy, w, h, theta), "
                 "(0, 5) for an empty image"
             )
-        for key in ("labels", "polygons"):
-            if t.get(key) is not None and length(t[key]) != shape[0]:
-                raise InputError(f"targets[{i}] has {shape[0]} boxes but {len(t[key])} {key}; give one per box")
+        check_keys(i, t, shape[0], keys, size)
 
 
 def length(values: Any) -> int:
@@ -181,36 +182,44 @@ def follow(
     matrix: NDArray[np.float64] | None = None,
     keep: NDArray[np.bool_] | None = None,
     device: torch.device | None = None,
+    keys: Keys = STANDARD,
 ) -> Targets:
-    """New dicts that go with augmented images; what is None is left as it is.
+    """New dicts in memory of their own that go with augmented images; what is None is left as it is.
 
-    matrix: (B, 2, 3) symmetries of the images, which boxes and polygons follow; keep: of all objects of the batch, those that
-    stay, with all their keys of length N; device: where all tensors go. The work is done once per key, not per object.
+    matrix: (B, 2, 3) symmetries of the images, which places follow; keep: of all objects of the batch, those that stay, with
+    all that belongs to objects; device: where all tensors go. The work is done once per key, not per object.
     """
     if keep is not None and keep.all():
         keep = None
     at_home = not any(isinstance(v, Tensor) and v.device.type != "cpu" for t in targets for v in t.values())
     if at_home and device is not None and device.type == "cpu":
         device = None
-    keys: tuple[str, ...] | None = None
+    names: tuple[str, ...]
     if device is None and (keep is None or at_home):
-        keys = _MOVED if matrix is not None else ()  # the rest is left alone, or picked from short lists in the host's memory
+        names = _MOVED if matrix is not None else ()  # the rest is copied, or picked from short lists in the host's memory
+    else:
+        names = tuple(dict.fromkeys(k for t in targets for k in t if k not in PLACED))
     counts = [length(t["boxes"]) for t in targets]
     ends = np.cumsum([0, *counts])
-    out, columns = join(targets, keys)
+    out, columns = join(targets, names)
     for key, column in list(columns.items()):
-        per_object = keep is None or column.sizes == [counts[i] for i in column.holders]
-        if not per_object or (matrix is not None and key in _MOVED and (column.corners is None) != (key == "boxes")):
+        alone = keep is not None and key not in keys.objects
+        if alone or (matrix is not None and key in _MOVED and (column.corners is None) != (key == "boxes")):
             fill(out, {key: columns.pop(key)})
     for i, target in enumerate(out):
         for key, value in target.items():
             if value is None:
                 continue
+            given = value
             if matrix is not None and key in _MOVED:
                 value = _moved_one(key, value, matrix[i : i + 1])
-            if keep is not None:
+            elif matrix is not None and key in PLACED:
+                value = moved_place(key, value, matrix[i])
+            if keep is not None and key in keys.objects:
                 value = _picked(value, keep[ends[i] : ends[i + 1]])
-            target[key] = value if device is None else _sent_one(value, device)
+            if device is not None:
+                value = _sent_one(value, device)
+            target[key] = copied(value) if value is given else value
     for key, column in columns.items():
         if keep is not None:
             column = column.picked(keep if len(column.holders) == len(targets) else _parts(keep, ends, column.holders))
@@ -240,16 +249,21 @@ def _moved(key: str, column: Column, matrix: NDArray[np.float64]) -> Column:
     return column._replace(values=(bx.move_boxes if key == "boxes" else bx.move_points)(values, each))
 
 
-def _moved_one(key: str, value: Any, matrix: NDArray[np.float64]) -> Tensor | Outlines:
-    """What does not go into a column: arrays, nested lists, tensors of several types."""
+def _moved_one(key: str, value: Any, matrix: NDArray[np.float64]) -> Any:
+    """What does not go into a column: arrays, nested lists, tensors of several types; each comes back in its own type."""
     parts = [value] if key == "boxes" else list(value)
     if not parts:
-        return Outlines()
-    tensors = [p if isinstance(p, Tensor) else torch.as_tensor(np.asarray(p)) for p in parts]
+        return copied(value)
+    tensors = [tensor(p) for p in parts]
     rows = np.array([len(p) for p in tensors])
     if key == "boxes":
-        return _moved(key, Column([0], tensors[0], [int(rows[0])], None), matrix).values
-    return _moved(key, Column([0], torch.cat(tensors), [len(rows)], rows), matrix).split()[0]
+        moved = _moved(key, Column([0], tensors[0].reshape(-1, 5), [int(rows[0])], None), matrix).values
+        return in_kind(moved, value)
+    if all(isinstance(p, Tensor) for p in parts):
+        return _moved(key, Column([0], torch.cat(tensors), [len(rows)], rows), matrix).split()[0]
+    new = [_moved(key, Column([0], t, [1], np.array([len(t)])), matrix).values for t in tensors]
+    kinds = [in_kind(n, p) for n, p in zip(new, parts)]
+    return np.stack(kinds) if isinstance(value, np.ndarray) else type(value)(kinds)
 
 
 def _sent_one(value: Any, device: torch.device) -> Any:
@@ -260,21 +274,21 @@ def _sent_one(value: Any, device: torch.device) -> Any:
     return value
 
 
-def select(target: Target, keep: NDArray[np.bool_]) -> Target:
-    """The target with only the objects where ``keep`` (N,) is true; every key of length N follows."""
-    return dict(target) if keep.all() else {k: _picked(v, keep) for k, v in target.items()}
+def select(target: Target, keep: NDArray[np.bool_], keys: Keys = STANDARD) -> Target:
+    """The target with only the objects where ``keep`` (N,) is true, and what belongs to them."""
+    return dict(target) if keep.all() else {k: _picked(v, keep) if k in keys.objects else v for k, v in target.items()}
 
 
 def _picked(value: Any, keep: NDArray[np.bool_]) -> Any:
     rows = np.flatnonzero(keep)
     if isinstance(value, Tensor):
-        return value[torch.from_numpy(rows).to(value.device)] if value.ndim and len(value) == len(keep) else value
+        return value[torch.from_numpy(rows).to(value.device)]
     if isinstance(value, np.ndarray):
-        return value[rows] if value.ndim and len(value) == len(keep) else value
-    if isinstance(value, (list, tuple)) and len(value) == len(keep):
+        return value[rows]
+    if isinstance(value, (list, tuple)):
         picked = [value[i] for i in rows]
         return tuple(picked) if isinstance(value, tuple) else picked
-    return value
+    return value  # None
 
 
 def on_device(targets: Sequence[Target], device: torch.device) -> Targets:

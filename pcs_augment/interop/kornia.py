@@ -10,7 +10,8 @@ keyed by (seed, epoch, index, position). ``params`` holds these four and a highl
 
 Images follow kornia: (B, C, H, W), (C, H, W) or (H, W) float in [0, 1], not uint8; float64 is computed as float32. Values that
 an interpolation before took past [0, 1] by up to 0.01 are clipped; on a CPU others raise InputError, as in the native call,
-elsewhere they are clipped, since looking at them would wait for the device. Image steps pass no gradient, geometric ones do.
+elsewhere they are clipped, since looking at them would wait for the device. Image steps refuse
+images that require gradients, geometric ones pass them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from torch import Tensor, nn
 from .. import boxes as bx
 from .. import targets as tg
 from ..base import Augmentation, Step
-from ..checks import check_index, check_values
+from ..checks import OVERSHOOT, check_gradient, check_index, check_values
+from ..eager import eager
 from ..errors import InputError
 from ..plan import Plan, Tables
 from ..rng import check_seed, open_streams
@@ -39,8 +41,6 @@ from ..targets import Instances
 from ..transfer import send
 
 Params = dict[str, Tensor]
-
-_OVERSHOOT = 0.01  # bfloat16 rounds by 0.004
 
 
 def wrap(
@@ -147,8 +147,14 @@ class _Drawn:
         self._index: Any = None if index is None else check_index(index, len(index))
         self._epoch = int(epoch)
 
+    @eager
     def generate_parameters(self, batch_shape: Sequence[int]) -> Params:
         """int64 tensors (B,): ``seed`` (modulo 2^64), ``epoch``, ``index`` and ``position``."""
+        if self._index is not None and len(self._index) != batch_shape[0]:
+            raise InputError(
+                f"{len(self._index)} samples were named for a batch of {batch_shape[0]}; call set_batch (or set_samples) with "
+                "the index of each batch, a smaller last one too"
+            )
         index = torch.as_tensor(check_index(self._index, batch_shape[0]))
         if self.same_on_batch:
             index = index[:1].expand(len(index)).clone()
@@ -196,6 +202,7 @@ class WrappedImageStep(_Drawn, IntensityAugmentationBase2D):
             raise InputError(f"{type(self.step).__name__} looks at no objects and takes no outlines")
         self._objects = None if outlines is None else _pack(_gather(outlines))
 
+    @eager
     def generate_parameters(self, batch_shape: Sequence[int]) -> Params:
         """Also, for a highlight, float64 ``boxes`` (B, N, 5) and ``outlines`` (B, N, K, 2), padded with NaN."""
         params = super().generate_parameters(batch_shape)
@@ -207,10 +214,12 @@ class WrappedImageStep(_Drawn, IntensityAugmentationBase2D):
             params |= {k: v.clone() for k, v in objects.items()}
         return params
 
+    @eager
     def apply_transform(self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None) -> Tensor:
         """The native step on (B, C, H, W) images."""
         if not len(input):
             return input
+        check_gradient(input)
         images = _unit_range(input.detach())
         instances = None
         if self.step.looks_at_objects:
@@ -242,6 +251,7 @@ class WrappedSymmetry(_Drawn, GeometricAugmentationBase2D):
         assert symmetry is not None
         return kinds, symmetry
 
+    @eager
     def compute_transformation(self, input: Tensor, params: Params, flags: dict[str, Any]) -> Tensor:
         """(B, 3, 3) in px, of pixel centres at whole numbers, or of pixel edges if ``pixel_edges``."""
         edges = self._kinds(params, len(input))[1]
@@ -249,10 +259,12 @@ class WrappedSymmetry(_Drawn, GeometricAugmentationBase2D):
         matrix = torch.from_numpy(np.concatenate((edges, last), 1)).to(input.device, input.dtype)
         return matrix if self.pixel_edges else _of_centres(matrix)
 
+    @eager
     def apply_transform(self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None) -> Tensor:
         """Move the pixels of (B, C, H, W) images or masks."""
         return self._moved(input, self._kinds(params, len(input))[0])
 
+    @eager
     def inverse_transform(
         self, input: Tensor, flags: dict[str, Any], transform: Tensor | None = None, size: tuple[int, int] | None = None
     ) -> Tensor:
@@ -292,7 +304,7 @@ Wrapped = WrappedImageStep | WrappedSymmetry
 def _unit_range(images: Tensor) -> Tensor:
     if images.device.type == "cpu":
         low, high = (float(v) for v in images.aminmax())
-        check_values(low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT, images)
+        check_values(low >= -OVERSHOOT and high <= 1 + OVERSHOOT, images)
         if low >= 0 and high <= 1:
             return images
     return images.clamp(0, 1)
@@ -320,7 +332,7 @@ def _gather(outlines: object) -> Instances:
             target["boxes"] = np.tile([0.0, 0, 1, 1, 0], (len(target["polygons"]), 1))
         targets.append(target)
         boxless += [missing] * len(target.get("boxes", ()))
-    instances = tg.flatten(targets, len(targets))
+    instances = tg.flatten([{k: v for k, v in t.items() if k in ("boxes", "polygons")} for t in targets], len(targets))
     each = np.split(instances.points, np.cumsum(instances.corners)[:-1])
     boxes = [bx.min_area_box(p) if m else b for p, b, m in zip(each, instances.boxes, boxless)]
     return replace(instances, boxes=np.reshape(boxes, (-1, 5)))

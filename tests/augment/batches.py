@@ -32,7 +32,7 @@ def random_targets(counts, height, width, seed=0, polygons=True):
         target = {
             "boxes": torch.from_numpy(boxes).float(),
             "labels": torch.from_numpy(rng.integers(0, 3, n)),
-            "names": [f"object {i}" for i in range(n)],
+            "scores": [f"object {i}" for i in range(n)],
         }
         if polygons:
             target["polygons"] = outlines

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from numba import njit
 
-_FOLDER = Path(__file__).parent
-_CONSTANTS = _FOLDER.parents[1] / "statistics.py"  # which compiled functions hold
+_PACKAGE = Path(__file__).parents[2]
 
 
-def _stamp() -> tuple[float, int]:
-    states = [p.stat() for p in (*_FOLDER.glob("*.py"), _CONSTANTS)]
-    return max(s.st_mtime for s in states), sum(s.st_size for s in states)
+def _stamp() -> str:
+    """A digest of all that compiled functions may hold: they call functions and copy constants of other files."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(str(path.relative_to(_PACKAGE)).encode())
+        digest.update(path.read_bytes())  # not time or size, which updates and installers may keep
+    return digest.hexdigest()
 
 
 _STAMP = _stamp()
@@ -25,6 +29,6 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return lambda f: compiled(f, **options)
     made = njit(nogil=True, cache=True, error_model="numpy", **options)(function)
-    # numba would look at the age of the function's own file, but functions call some of other files here
+    # numba would look at the age of the function's own file alone
     made._cache._cache_file._source_stamp = _STAMP
     return made
