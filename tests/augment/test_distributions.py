@@ -149,7 +149,7 @@ def test_gaussian_noise_is_normal():
 def test_impulse_fractions():
     step = pa.ImpulseNoise(white=(0.01, 0.3), black=(0.01, 0.3), seed=6)
     images = torch.full((60, 2, 64, 64), 0.5)
-    t, out = step.draw(images.shape).steps[0]["images"], step(images).numpy()
+    t, out = step.draw(images.shape).steps[0]["images"], step(images, index=range(len(images))).numpy()
     assert np.array_equal(out[:, 0], out[:, 1])
     for i in range(60):
         share((out[i, 0] == 1).sum(), 64 * 64, t["white"][i])

@@ -152,4 +152,4 @@ def test_bad_values_are_found_in_the_call():
 def test_half_precision():
     images = random_images(4, 64, 64).half().cuda()
     pipeline = pa.default_pipeline(seed=1)
-    assert torch.equal(pipeline(images), pipeline(images.float()).half())
+    assert torch.equal(pipeline(images, index=range(len(images))), pipeline(images.float(), index=range(len(images))).half())

@@ -15,8 +15,8 @@ PACKAGES = {"pcs_augment": ROOT, "pcs_render": ROOT, "pcs_detect": ROOT / "pcs_d
 FLOORS = {
     "pcs_augment": [
         {"errors", "files", "sample"},
-        {"dispatch", "checks", "plan", "transfer", "statistics", "boxes"},
-        {"rng", "ragged", "raster", "gaussian"},
+        {"dispatch", "eager", "checks", "plan", "transfer", "statistics", "boxes"},
+        {"rng", "ragged", "keys", "raster", "gaussian"},
         {"noise", "targets", "fields", "stamps"},
         {"kernels", "clipping", "placing"},
         {"base"},

@@ -69,7 +69,7 @@ def test_the_whole_pipeline_equals_the_native_one(size, min_edge):
     images, targets = batch(size)
     pipeline = pa.default_pipeline(seed=3, min_edge=min_edge)
     augment = K.AugmentationSequential(*wrap_pipeline(pipeline), data_keys=["input"])
-    assert torch.equal(augment(images), pipeline(images))
+    assert torch.equal(augment(images), pipeline(images, index=range(len(images))))
     set_batch(augment, index=INDEX, epoch=5, outlines=targets)
     expected = pipeline(images, targets, index=INDEX, epoch=5)[0]
     assert torch.equal(augment(images), expected)
@@ -99,7 +99,7 @@ def test_outlines_alone_stand_for_their_minimum_area_boxes():
     images, targets = batch()
     boxes = [dict(t, polygons=list(box_corners(t["boxes"]))) for t in targets]
     step = pa.Highlight(fill=1.0, second=0.0, seed=1)
-    expected = step(images, targets=boxes)[0]
+    expected = step(images, targets=boxes, index=range(len(images)))[0]
     for form in (boxes, [t["polygons"] for t in boxes], [{"polygons": t["polygons"]} for t in boxes]):
         assert torch.equal(wrap(step, outlines=form)(images), expected)
     assert torch.equal(wrap(step, outlines=[{"boxes": t["boxes"]} for t in targets])(images), expected)
@@ -127,7 +127,7 @@ def test_everything_follows_the_pixels(step, size, pixel_edges):
     augment = K.AugmentationSequential(wrapped, data_keys=keys)
     given = (images, masks, points, corners, xyxy, xywh)
     moved = augment(*given)
-    assert torch.equal(moved[0], step(images))
+    assert torch.equal(moved[0], step(images, index=range(len(images))))
     assert torch.equal(moved[1], (moved[0] * 200).round())
     matrix = wrapped.transform_matrix
     seen = set()
@@ -178,7 +178,7 @@ def test_a_list_of_masks_and_kornias_options():
     assert wrap(pa.Blur())(images.double()).dtype == torch.float64
     assert torch.equal(wrap(pa.Blur())(images.half()), pa.Blur()(images.half()))
     assert wrap(pa.Blur())(images[:0]).shape == images[:0].shape
-    assert torch.equal(augment.to(torch.float32)(images, images)[1], step(images))
+    assert torch.equal(augment.to(torch.float32)(images, images)[1], step(images, index=range(len(images))))
 
 
 def test_errors_say_what_to_do():

@@ -106,7 +106,7 @@ def test_mappings_and_missing_targets():
     batches = [{"images": images, "index": index}, (images, None, index), {"images": images, "targets": None, "index": index}]
     for out, targets in pa.AugmentedLoader(batches, pipeline, device="cpu"):
         assert targets is None
-        assert torch.equal(out, pipeline(images))
+        assert torch.equal(out, pipeline(images, index=index))
 
 
 @pytest.mark.parametrize("batch", [torch.zeros(1, 1, 2, 2), (torch.zeros(1, 1, 2, 2), []), {"images": 1}, None])

@@ -72,6 +72,8 @@ def test_attributes_are_those_of_the_loader():
 def test_whole_data_sets_in_each_of_several_processes_are_warned_of(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "broadcast_object_list", lambda *args, **options: None)
     plain = DataLoader(DATA, 2, collate_fn=pa.collate)
     with pytest.warns(UserWarning, match="each of the 2 processes goes through the whole data set"):
         list(pa.AugmentedLoader(plain, pa.Blur(), "cpu"))

@@ -107,7 +107,7 @@ def test_a_crop_at_scale_one_copies_pixels():
     images = random_images(3, 30, 40)
     step = pa.RandomCrop((11, 13), scale=(1, 1))
     table = step.draw(images.shape).steps[0]["images"]
-    out = step(images)
+    out = step(images, index=range(len(images)))
     for i, (left, top) in enumerate(zip(table["left"].astype(int), table["top"].astype(int))):
         assert torch.equal(out[i], images[i, :, top : top + 11, left : left + 13])
 
@@ -303,7 +303,7 @@ def test_grain_has_the_deviation_that_was_asked_for():
     images = torch.full((24, 1, 200, 200), 0.5)
     step = pa.Grain(sigma=(8, 8), seed=1)
     step_table = step.draw(images.shape).steps[0]["images"]
-    out = step(images)
+    out = step(images, index=range(len(images)))
     deviation = (out - 0.5).std((1, 2, 3)) * 255
     full = step_table["bare"] < -1.2  # patches leave little bare
     assert full.sum() >= 2

@@ -147,8 +147,8 @@ def test_a_layer_step_is_blend_of_noise_layers_of_its_plan(kind, equalize_layer,
             fields = wave(distances(*phases(table, 96, 110, torch.device("cpu"))))
         layers = [pa.noise_layer(fields[torch.from_numpy(table["layer"] == i)], equalize_layer) for i in (0, 1)]
         want = pa.blend(image, *layers)
-        assert float((step(image, epoch=epoch) - want).abs().max()) < 0.02
-        assert float((step(image, epoch=epoch) - want).abs().mean()) < 0.003
+        assert float((step(image, epoch=epoch, index=range(len(image))) - want).abs().max()) < 0.02
+        assert float((step(image, epoch=epoch, index=range(len(image))) - want).abs().mean()) < 0.003
 
 
 def test_blend_is_the_formula():

@@ -109,7 +109,7 @@ def test_apply_is_pure_and_replays(height, width, seed, dtype):
 def test_half_precision_is_float32_rounded_at_the_ends(sample, dtype):
     images = (sample[0][:4].float() / 255).to(dtype)
     pipeline = everything(2)
-    assert torch.equal(pipeline(images), pipeline(images.float()).to(dtype))
+    assert torch.equal(pipeline(images, index=range(len(images))), pipeline(images.float(), index=range(len(images))).to(dtype))
 
 
 def test_uint8_is_divided_by_255(sample):
@@ -120,9 +120,9 @@ def test_uint8_is_divided_by_255(sample):
 def test_strided_and_channels_last_images_give_the_same():
     images = random_images(2, 16, 24, 3)
     pipeline = everything()
-    want = pipeline(images)
-    assert torch.equal(pipeline(images.to(memory_format=torch.channels_last)), want)
-    assert torch.equal(pipeline(images.transpose(2, 3).contiguous().transpose(2, 3)), want)
+    want = pipeline(images, index=range(len(images)))
+    assert torch.equal(pipeline(images.to(memory_format=torch.channels_last), index=range(len(images))), want)
+    assert torch.equal(pipeline(images.transpose(2, 3).contiguous().transpose(2, 3), index=range(len(images))), want)
     bytes_ = (images * 255).to(torch.uint8)
     assert torch.equal(pipeline(bytes_.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)), pipeline(bytes_))
 
@@ -138,9 +138,9 @@ def test_channels_share_layers_and_grey_stays_grey():
 def test_with_and_without_targets():
     images = random_images(2, 20, 20)
     pipeline = pa.default_pipeline()
-    alone = pipeline(images)
+    alone = pipeline(images, index=range(len(images)))
     assert isinstance(alone, torch.Tensor)
-    with_none, none = pipeline(images, None)
+    with_none, none = pipeline(images, None, index=range(len(images)))
     assert none is None
     assert torch.equal(alone, with_none)
     plan = pipeline.draw(images.shape)
@@ -308,15 +308,17 @@ def test_a_box_stands_in_for_a_missing_outline():
     step = pa.Highlight(fill=1.0)
     boxes_only = [{"boxes": with_outline[0]["boxes"]}]
     drawn = [{"boxes": with_outline[0]["boxes"], "polygons": corners}]
-    assert (step(image, boxes_only)[0] - step(image, drawn)[0]).abs().gt(1e-3).float().mean() < 0.01
+    assert (step(image, boxes_only, index=range(len(image)))[0] - step(image, drawn, index=range(len(image)))[0]).abs().gt(
+        1e-3
+    ).float().mean() < 0.01
 
 
 def test_numpy_targets_and_plain_lists_are_welcome():
     images, (target,) = random_images(1, 30, 30), random_targets([4], 30, 30)
     plain = {"boxes": target["boxes"].numpy(), "polygons": [p.numpy() for p in target["polygons"]], "labels": [0, 1, 2, 3]}
     pipeline = everything(3)
-    a, (ta,) = pipeline(images, [target])
-    b, (tb,) = pipeline(images, [plain])
+    a, (ta,) = pipeline(images, [target], index=range(len(images)))
+    b, (tb,) = pipeline(images, [plain], index=range(len(images)))
     assert torch.equal(a, b)
     assert torch.equal(ta["boxes"], torch.as_tensor(tb["boxes"]))
 
@@ -324,7 +326,7 @@ def test_numpy_targets_and_plain_lists_are_welcome():
 def test_it_is_a_module_like_any_other():
     pipeline = pa.default_pipeline(seed=1)
     images = random_images(1, 12, 12)
-    want = pipeline(images)
+    want = pipeline(images, index=range(len(images)))
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), pipeline).to("cpu").half()
     assert torch.equal(model[1](images, index=[0]), want)
     seen = []
@@ -397,4 +399,6 @@ def test_outlines_may_come_as_one_array():
     square = bx.box_corners(targets[0]["boxes"])
     as_list, as_array = ({"boxes": targets[0]["boxes"], "polygons": p} for p in (list(square), square.numpy()))
     pipeline = everything(3)
-    assert torch.equal(pipeline(images, [as_list])[0], pipeline(images, [as_array])[0])
+    assert torch.equal(
+        pipeline(images, [as_list], index=range(len(images)))[0], pipeline(images, [as_array], index=range(len(images)))[0]
+    )

@@ -85,17 +85,19 @@ def test_brightness_and_contrast_are_their_formulas():
     images = random_images(30, 11, 7)
     plan = (step := pa.Brightness(seed=1)).draw(images.shape)
     factor = torch.from_numpy(plan.steps[0]["images"]["factor"]).view(-1, 1, 1, 1)
-    assert torch.allclose(step(images).double(), (images.double() * factor).clamp(0, 1), atol=1e-6)
+    assert torch.allclose(step(images, index=range(len(images))).double(), (images.double() * factor).clamp(0, 1), atol=1e-6)
     plan = (step := pa.Contrast(seed=1)).draw(images.shape)
     factor = torch.from_numpy(plan.steps[0]["images"]["factor"]).view(-1, 1, 1, 1)
     middle = images.double().mean((1, 2, 3), keepdim=True)
-    assert torch.allclose(step(images).double(), ((images.double() - middle) * factor + middle).clamp(0, 1), atol=1e-6)
+    assert torch.allclose(
+        step(images, index=range(len(images))).double(), ((images.double() - middle) * factor + middle).clamp(0, 1), atol=1e-6
+    )
 
 
 def test_displacement_rolls_rows_then_columns():
     image = random_images(1, 9, 14)
     step = pa.Displace(reach=2, seed=5)
-    out = step(image)[0, 0].numpy()
+    out = step(image, index=range(len(image)))[0, 0].numpy()
     from pcs_augment.rng import LANE_DISPLACE, halves
 
     table = step.draw(image.shape).steps[0]["images"]
@@ -110,7 +112,7 @@ def test_displacement_rolls_rows_then_columns():
 def test_the_overlay_blackens_its_borders_and_only_those():
     images = torch.ones(200, 1, 100, 80)
     step = pa.Overlay(kernels=(1,), seed=3)
-    out = step(images)[:, 0]
+    out = step(images, index=range(len(images)))[:, 0]
     table = step.draw(images.shape).steps[0]["images"]
     y, x = torch.meshgrid(torch.arange(100) + 0.5, torch.arange(80) + 0.5, indexing="ij")
     for i in range(200):
@@ -148,7 +150,7 @@ def test_highlights_paint_later_over_earlier_and_twice_where_copies_overlap():
     box = torch.tensor([[20.0, 20, 24, 12, 0], [20, 20, 4, 4, 0]])
     image = torch.full((1, 1, 40, 40), 0.5)
     step = pa.Highlight(fill=1, second=1, kernels=(1,), seed=8)
-    out = step(image, [{"boxes": box}])[0][0, 0] - 0.5
+    out = step(image, [{"boxes": box}], index=range(len(image)))[0][0, 0] - 0.5
     table = step.draw(image.shape, [{"boxes": box}]).steps[0]["objects"]
     way = np.sign(table["dy"])
     assert np.allclose(np.abs(table["dy"]), [6, 2])
@@ -176,7 +178,7 @@ def test_outlines_have_their_width(width, pixels):
     target = {"boxes": torch.tensor([[20.0, 20.0, 20, 10, 0]])}
     target["boxes"][0, 1] += 0.5 if width == 1 else 0  # a line of one pixel runs through pixel centres
     step = pa.Highlight(fill=0, outline=1, width=(width, width), kernels=(1,), grey=(165, 165))
-    out = (step(image, [target])[0][0, 0] - 0.5).abs() > 0.01
+    out = (step(image, [target], index=range(len(image)))[0][0, 0] - 0.5).abs() > 0.01
     assert int(out[:, 20].sum()) == 2 * pixels
     assert not out[20, 20]
 
