@@ -136,10 +136,7 @@ def as_float(images: Tensor) -> Tensor:
     """A contiguous float32 copy, clamped to [0, 1]; uint8 is divided by 255."""
     if images.dtype == torch.uint8:
         return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format).div_(255)
-    if images.dtype == torch.float32:
-        out = torch.empty_like(images, memory_format=torch.contiguous_format)
-        return torch.clamp(images.detach(), 0, 1, out=out)
-    return images.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format).clamp_(0, 1)
+    return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format).clamp_(0, 1)
 
 
 def check_index(index: Any, batch: int) -> NDArray[np.int64]:

@@ -19,10 +19,22 @@ from . import boxes as bx
 from .dispatch import on_host
 from .errors import InputError
 from .keys import PLACED, STANDARD, Keys, check_keys, check_places, copied, in_kind, moved_place, tensor
-from .ragged import Column, Target, Targets, fill, join, joined_outlines
+from .ragged import Column, Outlines, Target, Targets, fill, join, joined_outlines
 from .transfer import send
 
-__all__ = ["Instances", "Keys", "Target", "Targets", "check_list", "check_places", "flatten", "follow", "on_device", "select"]
+__all__ = [
+    "Instances",
+    "Keys",
+    "Outlines",
+    "Target",
+    "Targets",
+    "check_list",
+    "check_places",
+    "flatten",
+    "follow",
+    "on_device",
+    "select",
+]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ def as_plain_lists(targets):
 def assert_like_plain_lists(targets):
     images, plain = random_images(len(targets), 30, 30), as_plain_lists(targets)
     assert_same_plans(PIPELINE.draw(images.shape, targets), PIPELINE.draw(images.shape, plain))
-    got, want = PIPELINE(images, targets), PIPELINE(images, plain)
+    index = range(len(images))
+    got, want = PIPELINE(images, targets, index), PIPELINE(images, plain, index)
     assert torch.equal(got[0], want[0])
     assert_same_targets(got[1], want[1])
     for t, p in zip(targets, plain):
