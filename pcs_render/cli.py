@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_scene_options(p: argparse.ArgumentParser, out: str) -> None:
     p.add_argument("--count", type=positive, default=10, help="images of the data set (default: %(default)s)")
-    p.add_argument("--seed", type=natural, default=0, help="seed of the data set (default: %(default)s)")
+    p.add_argument("--seed", type=natural, help="seed of the data set (default: the folder's, or a new one, recorded there)")
     p.add_argument("--out", type=path, default=Path(out), help="folder to write (default: %(default)s)")
     p.add_argument("--settings", type=path, metavar="FILE", help="YAML or JSON; 'pcs-render settings' prints the defaults")
     p.add_argument("--quiet", action="store_true", help="no progress")
@@ -78,8 +78,8 @@ def _add_scene_options(p: argparse.ArgumentParser, out: str) -> None:
 def _add_render(group: argparse._SubParsersAction) -> None:
     p = group.add_parser(
         "render",
-        help="render a data set, or go on with one",
-        description="Render images with labels into Parquet shards. The same command again goes on after a stop of any kind; a "
+        help="render a data set, or resume one",
+        description="Render images with labels into Parquet shards. The same command again resumes after a stop of any kind; a "
         "larger --count extends a finished data set.",
         epilog="Example: pcs-render render --count 1000 --out train --workers 2",
     )
@@ -91,6 +91,9 @@ def _add_render(group: argparse._SubParsersAction) -> None:
     p.add_argument("--blender", type=nonempty, help="interpreter with bpy, or blender executable (see install-blender)")
     p.add_argument("--shard-size", type=positive, default=256, help="images per shard (default: %(default)s)")
     p.add_argument("--validation", type=_share, help="part (0.03) or number (10000) of images for validation")
+    p.add_argument("--time-limit", type=positive, metavar="SECONDS", help="of one picture (default: by size and samples)")
+    p.add_argument("--memory-limit", type=positive, metavar="MIB", help="of one Blender process (default: by size)")
+    p.add_argument("--allow-mixed", action="store_true", help="resume with versions that draw other pictures")
     p.add_argument("--retry-quarantined", action="store_true", help="try the images again that Blender failed on")
     p.add_argument(
         "--ray",
@@ -131,6 +134,7 @@ def _add_export(group: argparse._SubParsersAction) -> None:
     p.add_argument("--validation", type=_share, help="part or number of images for validation (default: as rendered)")
     p.add_argument("--incomplete", action="store_true", help="export what there is of a data set that is not finished")
     p.add_argument("--gzip", action="store_true", help="compress the JSON (pcs, coco)")
+    p.add_argument("--per-tar", type=positive, metavar="IMAGES", help="per tar file (webdataset; default: up to 1000)")
     p.add_argument("--quiet", action="store_true", help="no progress")
     p.set_defaults(run=commands.export)
 

@@ -63,7 +63,7 @@ def _interrupt(*_: object) -> None:
 def warnings_in_one_line(prog: str) -> Iterator[None]:
     """This library's warnings as "prog: warning: ..." on stderr, without the place in the code."""
 
-    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    def show(message: Warning | str, *rest: Any, **named: Any) -> None:
         print(f"{prog}: warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ from pathlib import Path
 from .errors import OutputError
 
 TEMPORARY = ".tmp"  # ending of the names that a killed process may leave of ``written``
+_LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+
+
+def left_over(name: str) -> bool:
+    """Is it the temporary name of a file that ``written`` was writing?"""
+    return _LEFT.fullmatch(name) is not None
 
 
 @contextlib.contextmanager

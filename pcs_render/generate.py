@@ -25,6 +25,7 @@ from .settings import Settings
 Floats = NDArray[np.float64]
 Drawn = tuple[slice, slice, NDArray[np.bool_], int]  # rows, columns, the mask there, its pixels
 
+RECIPE = 1  # raised whenever the same settings, seed and id give another scene
 TRIES = 1000  # poses for one target before it is skipped
 BATCH = 4  # poses fitted together
 

@@ -20,6 +20,15 @@ LONGEST_ANSWER = 1 << 16  # bytes
 NONSENSE = "it talked nonsense and was ended"
 
 
+# what changes pictures, or how Python starts, behind the back of whoever compares two of them
+UNWANTED = ("OCIO", "BLENDER_", "CYCLES_", "OIDN_", "OPENIMAGEIO_", "OSL_", "EMBREE_", "PYTHONINSPECT", "PYTHONSTARTUP")
+
+
+def clean_environment() -> dict[str, str]:
+    """The variables of this process without those that change what Blender draws, a colour configuration for one."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(UNWANTED)}
+
+
 class Lost(Exception):
     """A worker is of no more use; the message says why."""
 
@@ -44,6 +53,7 @@ class Worker:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
+                    env=clean_environment(),
                     pass_fds=(theirs,),
                     start_new_session=True,  # a terminal's Ctrl-C is for us, and the whole group can be ended
                 )
@@ -80,12 +90,13 @@ class Worker:
                         return message
             now = time.monotonic()
             if now - begun > patience:
-                raise Lost(f"it took more than {patience:g} s to {doing} and was ended")
+                raise Lost(f"it took more than {patience:g} s to {doing} and was ended; --time-limit raises that")
             if now - heard > silence:
                 raise Lost(f"it gave no sign of life for {silence:g} s and was ended")
             size = self.memory()
             if size > limit:
-                raise Lost(f"it used {size >> 20} MiB of memory, above the limit of {limit >> 20} MiB, and was ended")
+                used = f"it used {size >> 20} MiB of memory, above the limit of {limit >> 20} MiB,"
+                raise Lost(f"{used} and was ended; --memory-limit raises that")
 
     def _read(self) -> list[dict[str, Any]]:
         data = os.read(self._answers, 1 << 16)

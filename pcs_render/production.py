@@ -19,10 +19,11 @@ from .blender import Renderer, SceneFailed
 from .errors import InputError
 from .geometry import Floats
 from .labels import labels
-from .profile import Profile
+from .profile import RECIPE, Profile
 from .scene import Scene
-from .settings import Settings
+from .settings import Settings, settings_from
 from .shards import Manifest, Plan, Record, Writer
+from .shards.manifest import NAME as MANIFEST
 
 Progress = Callable[[int, int], None]  # images done, of how many
 
@@ -86,19 +87,54 @@ def make(plan: Plan, job: Job, renderer: Renderer, image: int) -> None:
 
 
 def create_or_resume(
-    folder: str | Path, job: Job, count: int, *, blender: str, shard_size: int = 256, validation: int | float | None = None
+    folder: str | Path,
+    job: Job,
+    count: int,
+    *,
+    blender: str,
+    shard_size: int = 256,
+    validation: int | float | None = None,
+    allow_mixed: bool = False,
+    retry_quarantined: bool = False,
 ) -> Writer:
     """Take hold of a data set's folder for this job; see ``Writer.create_or_resume``. ``blender`` is its version."""
+    old = recorded(folder)
+    settings = job.settings.recorded()
+    if old is not None and same_settings(old, job.settings):
+        settings = old.settings
     return Writer.create_or_resume(
         folder,
         seed=job.seed,
         count=count,
-        settings=job.settings.to_dict(),
+        settings=settings,
         profile=job.profile.to_dict(),
-        versions={"blender": blender},
+        versions={"blender": blender, "scenes": str(generate.RECIPE), "recipe": str(RECIPE)},
         shard_size=shard_size,
         validation=validation,
+        allow_mixed=allow_mixed,
+        retry_quarantined=retry_quarantined,
     )
+
+
+def recorded(folder: str | Path) -> Manifest | None:
+    """The manifest of a data set, None for a folder that has none. Raises DataError."""
+    return Manifest.load(folder) if (Path(folder) / MANIFEST).exists() else None
+
+
+def same_settings(old: Manifest, settings: Settings) -> bool:
+    """Does a data set have these settings, the place of its shapes aside (their corners are the same)?"""
+    try:
+        theirs = settings_from(old.settings)
+    except InputError:  # of another version; the comparison name by name says what differs
+        return False
+    return bool(theirs.shapes_digest) and dataclasses.replace(theirs, shapes=settings.shapes) == settings
+
+
+def resumed(job: Job, old: Manifest | None) -> Job:
+    """The job with the name under which the data set knows its shapes: scenes carry a hash of all settings."""
+    if old is None or not same_settings(old, job.settings):
+        return job
+    return dataclasses.replace(job, settings=settings_from(old.settings))
 
 
 def produce(writer: Writer, job: Job, renderers: list[Renderer], progress: Progress | None = None) -> Manifest:

@@ -147,6 +147,14 @@ PROFILES = {
 }
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} stands twice; leave one out")
+    return dict(pairs)
+
+
 def load_profile(source: str | Path) -> Profile:
     """The profile of that name, or the one in that JSON file: names as in ``Profile``, those left out as in "default".
 
@@ -158,10 +166,10 @@ def load_profile(source: str | Path) -> Profile:
     if path.suffix != ".json":
         raise InputError(f"there is no profile {str(source)!r}; choose {', '.join(PROFILES)} or name a .json file")
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes(), object_pairs_hook=_once)
     except OSError as e:
         raise DataError(f"cannot read the profile {path}: {e.strerror}") from e
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise DataError(f"the profile {path} is not JSON: {e}") from e
     known = [f.name for f in dataclasses.fields(Profile)]
     if not isinstance(values, dict) or not set(values) <= set(known):

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -115,8 +116,11 @@ class Settings:
     @property
     def hash(self) -> str:
         """Sixteen hex digits of everything above; what was added since and is left out of the pictures does not count."""
-        content = {k: v for k, v in self.to_dict().items() if k not in _ADDED or v != _plain(getattr(Settings, k))}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.recorded(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def recorded(self) -> dict[str, Any]:
+        """As ``to_dict``, without what was added since and is left out of the pictures: a data set of before is the same."""
+        return {k: v for k, v in self.to_dict().items() if k not in _ADDED or v != _plain(getattr(Settings, k))}
 
 
 _ADDED = (
@@ -173,6 +177,11 @@ def _check_values(s: Settings) -> None:
     need(s.area[0] > 0, "area", "areas are positive, in px^2")
     need(s.area[0] < s.area[1], "area", "the smallest area must be below the largest")
     need(
+        s.covered[1] * s.width * s.height >= s.area[0],
+        "covered",
+        f"no crystal of at least {s.area[0]} px^2 (area) fits into that part of {s.width} x {s.height} px",
+    )
+    need(
         s.area[1] <= s.width * s.height,
         "area",
         f"no crystal can be larger than the image ({s.width} x {s.height} = {s.width * s.height} px^2)",
@@ -217,6 +226,41 @@ def _check_values(s: Settings) -> None:
         need(getattr(s, name) >= 0, name, "it must not be negative")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML whose numbers are those that people mean (1e3, 1e-1; 0140 is not 96), and in which no name stands twice."""
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+    text = loader.construct_scalar(node).replace("_", "")
+    if text.lstrip("+-").isdigit():
+        return int(text)
+    value = float(text)
+    return int(value) if "." not in text and value.is_integer() else value
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.value in seen and isinstance(key, yaml.ScalarNode):
+            raise yaml.YAMLError(
+                f"{key.value!r} stands twice, the second time in line {key.start_mark.line + 1}; leave one out"
+            )
+        if isinstance(key, yaml.ScalarNode):
+            seen.add(key.value)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "!number", re.compile(r"[-+]?(?!0\d)(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)([eE][-+]?\d+)?$"), list("-+.0123456789")
+)
+_Loader.add_constructor("!number", _number)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
 def load_settings(path: str | Path) -> Settings:
     """Settings from a YAML or JSON file: names as in ``Settings``, those left out keep their defaults.
 
@@ -224,10 +268,10 @@ def load_settings(path: str | Path) -> Settings:
     InputError for a name or value that is not allowed.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text())  # JSON is YAML
+        content = yaml.load(Path(path).read_bytes(), _Loader)  # JSON is YAML
     except OSError as e:
         raise DataError(f"cannot read the settings {path}: {e.strerror}") from e
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
         raise DataError(f"the settings {path} are neither YAML nor JSON: {e}") from e
     if content is None:
         content = {}
@@ -240,6 +284,7 @@ def settings_from(values: dict[str, Any]) -> Settings:
     """Settings from a dict of this project's names or of the published ones. Raises InputError."""
     if "crystal_area_max" in values:
         values = translated(values, Settings)
+    values = _fitted(values)
     known = [f.name for f in dataclasses.fields(Settings)]
     for name in values:
         if name not in known:
@@ -248,3 +293,15 @@ def settings_from(values: dict[str, Any]) -> Settings:
                 f"there is no setting {name!r}{f'; did you mean {close[0]}?' if close else ''} Known: {', '.join(known)}"
             )
     return Settings(**values)
+
+
+def _fitted(values: dict[str, Any]) -> dict[str, Any]:
+    """With the largest area and the longest side in the proportions of the defaults, where an image is named that is too small
+    for the defaults and neither is given."""
+    width, height = (values.get(n, getattr(Settings, n)) for n in ("width", "height"))
+    if "area" in values or "long_side" in values or not all(type(n) is int and 8 <= n <= 16384 for n in (width, height)):
+        return values
+    part = Settings.area[1] / (Settings.width * Settings.height)
+    if Settings.area[1] <= width * height and Settings.long_side <= math.hypot(width, height):
+        return values
+    return {**values, "area": [Settings.area[0], part * width * height], "long_side": float(max(width, height))}

@@ -19,11 +19,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .. import __version__
-from ..blender import DEVICES, Renderer
+from ..blender import DEVICES, TRIES, Renderer, time_limit
 from ..errors import InputError
 from ..files import written
 from ..production import Job, Progress
@@ -103,6 +103,7 @@ def blender_version(
     blender: str | None = None,
     threads: int = 2,
     device: str = "CPU",
+    limits: Mapping[str, Any] | None = None,
     renderer: Opened | None = None,
 ) -> str:
     """The version of Blender that every node has. Arguments as for ``produce``.
@@ -111,7 +112,7 @@ def blender_version(
     """
     needs, opened = (
         _needs(threads, device),
-        renderer or functools.partial(on_node.opened, job.profile, blender, threads, device),
+        renderer or functools.partial(on_node.opened, job.profile, blender, threads, device, limits),
     )
     with connected(address) as ray:
         answers = _ask(ray, needs.fitting(ray), on_node.blender_version, __version__, ray.cloudpickle.dumps(opened))
@@ -133,9 +134,10 @@ def produce(
     blender: str | None = None,
     threads: int = 2,
     device: str = "CPU",
+    limits: Mapping[str, Any] | None = None,
     workers: int | None = None,
     piece: int = 8,
-    patience: float = 3600.0,
+    patience: float | None = None,
     price: float | None = None,
     renderer: Opened | None = None,
     progress: Progress | None = None,
@@ -150,10 +152,12 @@ def produce(
         blender: Interpreter or executable on the nodes, as ``locate.find`` takes it.
         threads: CPU cores per worker.
         device: One of ``blender.DEVICES``; other than CPU, every worker takes a GPU as well.
+        limits: Of time and memory per picture, ``patience`` and ``memory_limit`` of ``blender.Renderer``.
         workers: How many to use; those that have no room yet wait for nodes, which makes an autoscaler add some. None: as many
             as there is room for on the nodes, also on those that join later.
         piece: Images handed out at a time, at most; slow ones are handed out singly.
-        patience: Seconds in which a worker must have made a piece; then another takes its place.
+        patience: Seconds in which a worker must have made a piece; then another takes its place. None: an hour, or as long as
+            the limit of time per picture allows with all its tries (slow ones come singly).
         price: Of one worker for an hour, for the estimate.
         renderer: Makes a renderer on a node, in place of the one that these arguments describe; picklable.
         progress: Told (images done, of how many).
@@ -162,12 +166,15 @@ def produce(
     Raises InputError when the cluster cannot be reached or a node does not fit when it begins (a node that joins later and does
     not fit is left out), ClusterError, OutputError when the folder is full, DataError when what it holds is damaged.
     """
+    if patience is None:
+        each = (limits or {}).get("patience") or time_limit(job.profile, job.settings.width, job.settings.height)
+        patience = max(3600.0, TRIES * each + 600.0)
     for what, value in {"workers": 1 if workers is None else workers, "piece": piece, "patience": patience}.items():
         if not value > 0:
             raise InputError(f"{what} is {value}; it must be positive")
     estimate(1, 1.0, 1, price=price)  # refuses a price now, not when it is first needed
     needs = _needs(threads, device)
-    opened = renderer or functools.partial(on_node.opened, job.profile, blender, threads, device)
+    opened = renderer or functools.partial(on_node.opened, job.profile, blender, threads, device, limits)
     folder = writer.plan.folder.absolute()
     plan = dataclasses.replace(writer.plan, folder=folder)
     token = secrets.token_hex(16)

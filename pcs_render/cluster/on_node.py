@@ -46,12 +46,12 @@ def fault(folder, token, version):
         return f"cannot write into the folder {folder} ({e.strerror}); every node must be allowed to"
 
 
-def opened(profile, blender, threads, device):
+def opened(profile, blender, threads, device, limits=None):
     """A renderer, and the version of the Blender found here."""
     from pcs_render.blender import Renderer, find_blender
 
     found = find_blender(blender)
-    return Renderer(profile, found, threads=threads, device=device), found.version
+    return Renderer(profile, found, threads=threads, device=device, **(limits or {})), found.version
 
 
 def blender_version(version, pickled):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..errors import DataError, OutputError
-from ..files import TEMPORARY, locked, made_folder, written
+from ..files import TEMPORARY, left_over, locked, made_folder, written
 from ..shards import Manifest, Reader
 
 NOTE = "export.json"
@@ -97,7 +97,7 @@ def _claim(out: Path, note: dict[str, Any]) -> None:
         if not isinstance(found, dict) or found.get("export") != note:
             raise OutputError(f"{out} holds another export (see {path}); name another folder, or empty this one")
         return
-    if any(p.name != ".lock" and not p.name.endswith(TEMPORARY) for p in out.iterdir()):
+    if any(p.name != ".lock" and not left_over(p.name) for p in out.iterdir()):
         raise OutputError(f"{out} is not empty and no export of this data set; name a new folder")
     with written(path) as temporary:
         temporary.write_text(json.dumps({"export": note, "by": f"pcs_render {__version__}"}, indent=1) + "\n")
@@ -107,7 +107,7 @@ def folder_for_files(path: Path) -> Path:
     """The folder, made if needed, free of what a killed run left in it. Raises OutputError."""
     made_folder(path)
     for entry in os.scandir(path):
-        if entry.name.startswith(".") and entry.name.endswith(TEMPORARY):
+        if left_over(entry.name):
             os.unlink(entry)
     return path
 

@@ -6,7 +6,8 @@ import io
 import json
 import os
 import tarfile
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +22,26 @@ def webdataset(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    per_tar: int = 1000,
+    per_tar: int | None = None,
     validation: int | float | None = None,
     incomplete: bool = False,
     progress: Progress | None = None,
 ) -> list[Exported]:
     """WebDataset: ``train-000000.tar`` and on, ``per_tar`` images each, and ``validation-000000.tar`` and on.
 
+    per_tar: None takes 1000, or less where that leaves fewer than 16 tar files, which loaders share out among their workers.
+
     A sample is KEY.png and KEY.json, KEY being the ten-digit id. The JSON holds image_id, width, height and, per crystal, boxes
     (cx, cy, w, h in px, theta in radians, clockwise), labels (0), polygons, depth, refractive_index, model and targets.
-    Finished tar files are not written again. The paths returned are for ``webdataset``: "train-{000000..000322}.tar". Other
-    arguments and errors as ``pcs_json``; InputError for an impossible ``per_tar``.
+    Finished tar files are compared, and only written again where they differ. The paths returned are for
+    ``webdataset``: "train-{000000..000322}.tar". Other arguments and errors as ``pcs_json``; InputError for an
+    impossible ``per_tar``.
     """
-    if type(per_tar) is not int or per_tar < 1:
+    if per_tar is not None and (type(per_tar) is not int or per_tar < 1):
         raise InputError(f"per_tar is {per_tar!r}; it takes a whole number of images, at least 1")
     with exporting("webdataset", folder, out, validation, incomplete, progress, {"per_tar": per_tar}) as job:
         folder_for_files(job.out)
-        return [_write_split(job, s, r, per_tar) for s, r in job.readers.items()]
+        return [_write_split(job, s, r, per_tar or min(1000, max(1, len(r) // 16))) for s, r in job.readers.items()]
 
 
 def _write_split(job: Job, split: str, reader: Reader, per_tar: int) -> Exported:
@@ -45,13 +49,46 @@ def _write_split(job: Job, split: str, reader: Reader, per_tar: int) -> Exported
     for number in range(count):
         positions = range(number * per_tar, min((number + 1) * per_tar, len(reader)))
         path = job.out / f"{split}-{number:06d}.tar"
-        if not path.exists():
-            with written(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-                for position in positions:
-                    _add(tar, reader.record(position))
+        if not _same(path, reader, positions):
+            with written(path) as temporary, open(temporary, "wb") as file:
+                _fill(file, reader, positions)
         job.advance(len(positions))
     pattern = f"{split}-{{000000..{count - 1:06d}}}.tar" if count > 1 else f"{split}-000000.tar"
     return Exported(split, job.out / pattern, len(reader), sum(len(a.boxes) for a in reader.labels()))
+
+
+def _fill(file: Any, reader: Reader, positions: range) -> None:
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
+        for position in positions:
+            _add(tar, reader.record(position))
+
+
+class _DifferentError(Exception):
+    """A file does not hold what is written over it."""
+
+
+class _Compared:
+    """Takes what is written and compares it with a file."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        if self._file.read(len(data)) != data:
+            raise _DifferentError
+        return len(data)
+
+
+def _same(path: Path, reader: Reader, positions: range) -> bool:
+    """Is the tar file there and whole?"""
+    if not path.exists():
+        return False
+    with open(path, "rb") as file:
+        try:
+            _fill(_Compared(file), reader, positions)
+        except _DifferentError:
+            return False
+        return not file.read(1)
 
 
 def _add(tar: tarfile.TarFile, record: Record) -> None:

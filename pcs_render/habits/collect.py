@@ -23,7 +23,7 @@ from .. import exact
 from ..errors import InputError
 from ..exact import Draws
 from ..settings import Settings
-from . import obj, presets
+from . import cache, obj, presets
 from .growth import grow
 from .polyhedron import Polyhedron, dot, length
 from .shape import KINDS, Kind, Posed, Shape, pose
@@ -174,8 +174,9 @@ def _shape(seed: int, slot: int, seen: _Seen) -> Shape:
 def collection(count: int = 1851, seed: int = 0) -> list[Shape]:
     """``count`` different shapes, the kinds in turn; a smaller collection is the beginning of a larger one.
 
-    The default takes some seconds, once per process. Raises InputError for a count below 1, a seed outside 0 .. 2^63 - 1,
-    or more shapes than can be told apart.
+    The default takes some seconds, once per user: it is kept in the folder of caches (``cache``).
+
+    Raises InputError for a count below 1, a seed outside 0 .. 2^63 - 1, or more shapes than can be told apart.
     """
     if count < 1:
         raise InputError(f"shape_count is {count}; at least one shape is needed")
@@ -186,8 +187,12 @@ def collection(count: int = 1851, seed: int = 0) -> list[Shape]:
 
 @functools.cache
 def _collection(count: int, seed: int) -> tuple[Shape, ...]:
-    seen = _Seen()
-    return tuple(_shape(seed, slot, seen) for slot in range(count))
+    kept = cache.read(seed, count)
+    if kept is None:
+        seen = _Seen()
+        kept = tuple(_shape(seed, slot, seen) for slot in range(count))
+        cache.write(seed, kept)
+    return kept
 
 
 def shapes(settings: Settings) -> list[Shape]:

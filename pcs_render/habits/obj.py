@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import dataclasses
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -22,6 +26,8 @@ LARGEST_FILE = 32 * 2**20  # bytes
 LONGEST_LINE = 2**16  # bytes
 MOST_CORNERS = 2000  # of one object
 STRAIGHT = 1e-4  # of an object's size: how far a corner may lie beyond the plane of a face
+SMALLEST, LARGEST = 1e-12, 1e7  # across, in the file's units: beyond, the numbers of a scene cannot hold the scale
+USUAL = (0.1, 100.0)  # across: beyond, the elongation, which is given in these units, swamps a shape or does nothing
 CENTRED = 1e-6  # of an object's size: a shape this close to the middle is left where it is
 
 
@@ -40,14 +46,42 @@ class _Object:
 def load(path: str | PathLike[str]) -> list[Shape]:
     """Every object of an OBJ file as a shape, centred by its bounding box and neither turned nor scaled.
 
-    ``o`` lines name the objects; a file without them is divided by its ``g`` lines, one without either is a single object.
+    ``o`` lines name the objects; a file without them is divided by its ``g`` lines where each group is a body, and is a single
+    object else, as one without either is.
     Faces (``f``, with texture and normal indices or without, counted from the end if negative) are checked to be the closed
     surface of a convex body; an object without faces is the hull of its vertices, each of which must be a part of it. Other
-    lines are skipped. Raises DataError naming the line or object for everything that is not so, and for files above
-    32 MiB, lines above 64 KiB and objects above 2000 vertices.
+    lines are skipped. Shapes should be about 2 units across (``Settings.elongation`` is in the same units): a warning names
+    those far from it. Raises DataError naming the line or object for everything that is not so, and for files above
+    32 MiB, lines above 64 KiB, objects above 2000 vertices or beyond 1e-12 to 1e7 units across.
     """
     path = Path(path)
     vertices, objects = _parsed(path)
+    try:
+        shapes = _shapes(path, vertices, objects)
+    except DataError:
+        if sum(bool(o.faces) for o in objects) < 2 or any(o.keyword == "o" for o in objects):
+            raise
+        whole = dataclasses.replace(  # the groups may be parts of one body
+            objects[0], keyword="", first=0, last=len(vertices), faces=[face for o in objects for face in o.faces]
+        )
+        shapes = []
+        with contextlib.suppress(DataError):
+            shapes = _shapes(path, vertices, [whole])
+        if not shapes:
+            raise
+    sizes = [float(np.ptp(s.vertices, axis=0).max()) for s in shapes]
+    odd = [(s.name, size) for s, size in zip(shapes, sizes) if not USUAL[0] <= size <= USUAL[1]]
+    if odd:
+        warnings.warn(
+            f"{path}: {len(odd)} of {len(shapes)} shapes are far from 2 units across ({odd[0][0]!r} has {odd[0][1]:.3g}), "
+            "while the elongation is given in the same units; scale the file, or set elongation to fit",
+            stacklevel=2,
+        )
+    return shapes
+
+
+def _shapes(path: Path, vertices: Floats, objects: list[_Object]) -> list[Shape]:
+    """Raises DataError."""
     used = {i for o in objects for _, face in o.faces for i in face}
     shapes = []
     for number, o in enumerate(_joined(objects), 1):
@@ -91,6 +125,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         with open(path, "rb") as file:
             held = b""
             for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
                 if len(held) + len(line) > LONGEST_LINE:
                     raise DataError(f"{path}, line {number} has more than {LONGEST_LINE} bytes; this is no OBJ file")
                 if b"\0" in line:
@@ -171,6 +207,8 @@ def _shape(name: str, o: _Object, all_vertices: Floats) -> Shape:
     points, same = np.unique(given, axis=0, return_inverse=True)  # corners that each face has for itself
     same = same.reshape(-1)
     size = float(np.ptp(points, axis=0).max())
+    if len(points) > 1 and not SMALLEST <= size <= LARGEST:
+        raise InputError(f"is {size:.3g} units across; it takes {SMALLEST:g} to {LARGEST:g}, and works best near 2: scale it")
     try:
         corners, _ = hull_edges(given[np.sort(np.unique(same, return_index=True)[1])])  # in the file's order
     except InputError as e:

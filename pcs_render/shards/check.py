@@ -17,7 +17,7 @@ from ..errors import DataError, InputError
 from .columns import ALL_COLUMNS, ShardFile
 from .manifest import Manifest, ShardSummary
 from .plan import Plan, file_digest
-from .record import decode_fault, fault, header_fault, scene_fault
+from .record import decode_fault, fault, header_fault, row_digest, scene_fault
 
 REPAIR = "delete it and run the same render command again"
 _NAMED = 5  # faults of one shard told in full
@@ -75,7 +75,9 @@ def examine(path: Path, plan: Plan, expected: range) -> Contents:
                     reason = str(e)
                 else:
                     reason = fault(labels) or header_fault(record.png, record.width, record.height) or decode_fault(record.png)
-                    reason = reason or scene_fault(record.scene)
+                    reason = reason or scene_fault(record.scene, image_id)
+                    if not reason and file.digests is not None and row_digest(record) not in file.digests[len(ids) :][:1]:
+                        reason = "its picture, scene and labels are not those that were written together"
                     crystals, seconds = crystals + len(labels.boxes), seconds + record.seconds
                 if not reason and image_id not in expected:
                     reason = f"it does not belong to this shard, whose ids are {expected[0]} to {expected[-1]}"

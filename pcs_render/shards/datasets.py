@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ..errors import DataError, InputError
 from .columns import LABEL_COLUMNS
-from .manifest import Split
+from .manifest import Manifest, Split
 from .reader import Reader
 from .record import Labels, decoded
 
@@ -226,7 +227,21 @@ def _readers(folders: Folders, split: Split | None, validation: int | float | No
     several = [folders] if isinstance(folders, (str, os.PathLike)) else list(folders)
     if not several:
         raise InputError("no folder was given; name at least one data set")
-    return [Reader(f, split, validation) for f in several]
+    readers = [Reader(f, split, validation) for f in several]
+    for i, a in enumerate(readers):
+        for b in readers[:i]:
+            if _images(a.manifest) == _images(b.manifest) and np.intersect1d(a.ids, b.ids).size:
+                warnings.warn(
+                    f"{b.folder} and {a.folder} show the same images: they were rendered with one seed ({a.manifest.seed}) and "
+                    "the same settings and profile; render one of them with another --seed, or use split",
+                    stacklevel=3,
+                )
+    return readers
+
+
+def _images(manifest: Manifest) -> tuple[int, str, str]:
+    """What, with its id, determines an image."""
+    return manifest.seed, manifest.settings_hash, manifest.profile_hash
 
 
 def _checked_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from ..files import written
 FORMAT = "pcs-dataset/1"
 NAME = "manifest.json"
 VALIDATION = 0.03  # about the published 10,000 of 332,558
+LEAST = 10  # a set of so many images with a part for validation has at least one there
+MOST_FIXED = 50_000_000  # images of a set whose ids for validation are listed in the manifest
+_SINCE = ("validation_ids", "history")  # manifests written before these were known lack them
 
 Split = Literal["train", "validation"]
 
@@ -53,9 +57,11 @@ class Manifest:
     shard_size: int
     settings: dict[str, Any]
     profile: dict[str, Any]
-    versions: dict[str, str]  # of what began it; every shard holds those that made it
+    versions: dict[str, str]  # of what began it; every shard holds those that made its images
     created: str  # YYYY-MM-DD, UTC
     validation: int | float = VALIDATION
+    validation_ids: tuple[int, ...] | None = None  # fixed when the set is begun; None: as ``validation`` says
+    history: tuple[dict[str, str], ...] = ()  # versions of every run that made images, in order, each once
     shards: dict[int, ShardSummary] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -140,7 +146,11 @@ class Manifest:
         try:
             shards = [_summary(s) for s in content["shards"]]
             names = [f.name for f in dataclasses.fields(Manifest) if f.name != "shards"]
-            manifest = Manifest(**{n: content[n] for n in names}, shards={s.index: s for s in shards})
+            values = {n: content[n] for n in names if n in content or n not in _SINCE}
+            if values.get("validation_ids") is not None:
+                values["validation_ids"] = tuple(sorted(map(operator.index, values["validation_ids"])))
+            values["history"] = tuple(dict(v) for v in values.get("history", ()))
+            manifest = Manifest(**values, shards={s.index: s for s in shards})
             if any(type(d) is not dict for d in (manifest.settings, manifest.profile, manifest.versions)):
                 raise ValueError("settings, profile and versions must be objects")
             datetime.date.fromisoformat(manifest.created)
@@ -171,17 +181,24 @@ def split_mask(
 ) -> NDArray[np.bool_]:
     """Which of the ids belong to a split; None: all. validation: as in the manifest unless given. Raises InputError.
 
-    Every id has a pseudorandom key. A part p takes the images whose key lies in the lowest p of all keys; a number n takes the
-    n ids of the data set with the lowest keys. So a data set that grows never moves an image from training to validation.
+    The manifest lists the ids that were chosen for validation when the data set was begun. Where it does not, or another
+    ``validation`` is given: every id has a pseudorandom key; a part p takes the images whose key lies in the lowest p of all
+    keys, at least one of ``LEAST`` images; a number n takes the n ids of the data set with the lowest keys.
     """
+    if split is not None and split not in get_args(Split):
+        raise InputError(f"split is {split!r}; allowed are {', '.join(get_args(Split))}, or None for all images")
+    fixed = manifest.validation_ids if validation is None else None
     validation = manifest.validation if validation is None else validation
     check_validation(validation)
     if split is None:
         return np.ones(len(ids), bool)
-    if split not in get_args(Split):
-        raise InputError(f"split is {split!r}; allowed are {', '.join(get_args(Split))}, or None for all images")
-    if isinstance(validation, float):
+    if fixed is not None:
+        chosen = np.isin(ids, np.array(fixed, np.int64))
+    elif isinstance(validation, float):
         chosen = _keys(ids, manifest.seed) < np.uint64(int(validation * 2**64))
+        if 0 < validation * manifest.count < MOST_FIXED and manifest.count >= LEAST:
+            every = np.arange(manifest.first, manifest.first + manifest.count)
+            chosen |= np.isin(ids, _part(every, manifest.seed, validation))
     elif validation >= manifest.count:
         raise InputError(f"validation is {validation}, but the data set has {manifest.count} images; take fewer")
     elif validation == 0:
@@ -190,6 +207,42 @@ def split_mask(
         keys = _keys(np.arange(manifest.first, manifest.first + manifest.count), manifest.seed)
         chosen = _keys(ids, manifest.seed) <= np.partition(keys, validation - 1)[validation - 1]
     return chosen if split == "validation" else ~chosen
+
+
+def _part(ids: NDArray[np.int64], seed: int, part: float) -> NDArray[np.int64]:
+    """The ids whose keys lie in the lowest part; where there is none, the id with the lowest key."""
+    keys = _keys(ids, seed)
+    chosen = ids[keys < np.uint64(int(part * 2**64))]
+    return chosen if len(chosen) else ids[[int(np.argmin(keys))]]
+
+
+def fixed_validation(manifest: Manifest, old: Manifest | None) -> tuple[int, ...] | None:
+    """The ids for validation of a data set that is begun, or extended from ``old``.
+
+    An image that was chosen stays chosen unless fewer are asked for, and of the others only new ones join, unless another part
+    or a larger number is asked for. None where there are fewer images than asked for, or too many to list.
+    """
+    m, wanted = manifest, manifest.validation
+    if m.count > MOST_FIXED or (type(wanted) is int and wanted >= m.count):
+        return None
+    ids = np.arange(m.first, m.first + m.count)
+    chosen = np.zeros(m.count, bool)
+    if old is not None and not (type(old.validation) is int and old.validation >= old.count):
+        chosen[: old.count] = split_mask(ids[: old.count], "validation", old, None)
+    keys = _keys(ids, m.seed)
+    if type(wanted) is int:
+        chosen[np.lexsort((keys, ~chosen))[wanted:]] = False
+        chosen[np.lexsort((keys, ~chosen))[:wanted]] = True
+    elif wanted > 0:
+        same = old is not None and old.validation == wanted
+        begin = old.count if old is not None and same else 0
+        chosen[begin:] = keys[begin:] < np.uint64(int(wanted * 2**64))
+        if not chosen.any() and m.count >= LEAST:
+            begin = begin if begin < m.count else 0
+            chosen[begin + int(np.argmin(keys[begin:]))] = True
+    else:
+        chosen[:] = False
+    return tuple(ids[chosen].tolist())
 
 
 def _keys(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:

@@ -74,12 +74,15 @@ class Plan:
         """Ids of a shard that lie in quarantine. To try one again, delete its file and start the run anew."""
         return self._named(self.folder / "quarantine", ".json", index)
 
-    def keep(self, record: Record) -> None:
-        """Store one finished image until its shard is complete. Raises InputError for a broken record, OutputError."""
+    def keep(self, record: Record, made_with: list[dict[str, str]] | None = None) -> None:
+        """Store one finished image until its shard is complete. Raises InputError for a broken record, OutputError.
+
+        made_with: versions that made the image, where they are not this run's.
+        """
         record = checked(record)
         path = self.kept_path(record.image_id)
         made_folder(path.parent)
-        columns.write(path, [record], self.metadata)
+        columns.write(path, [record], self._metadata(made_with))
 
     def give_up(self, image_id: int, reason: str, **details: Any) -> None:
         """Put an image into quarantine: its shard is finished without it, unless it is kept after all.
@@ -103,14 +106,19 @@ class Plan:
 
         Raises InputError when images are still to be made, DataError when a kept one is damaged, OutputError.
         """
-        return self._write(index, (self.read_kept(i) for i in sorted(self.kept(index))))
+        ids = sorted(self.kept(index))
+        made_with: list[dict[str, str]] = []
+        for image_id in ids:
+            with contextlib.closing(ShardFile(self.kept_path(image_id))) as file:
+                made_with += [v for v in versions_of(file) if v not in made_with]
+        return self._write(index, (self.read_kept(i) for i in ids), made_with)
 
     def unfold(self, index: int) -> None:
         """Keep the images of a shard's file one by one. Raises DataError, OutputError."""
         with contextlib.closing(ShardFile(self.shard_path(index))) as file:
             for rows in file.groups(ALL_COLUMNS):
                 for i in range(len(rows)):
-                    self.keep(rows.record(i))
+                    self.keep(rows.record(i), versions_of(file))
 
     def read_kept(self, image_id: int) -> Record:
         """Raises DataError."""
@@ -124,8 +132,16 @@ class Plan:
     @property
     def metadata(self) -> dict[str, Any]:
         """What every file of the data set says of itself."""
+        return self._metadata()
+
+    def _metadata(self, made_with: list[dict[str, str]] | None = None) -> dict[str, Any]:
         identity = {key: getattr(self.manifest, key) for key in _IDENTITY}
-        return {**identity, "versions": {"pcs_render": __version__, "pyarrow": pa.__version__, **self.versions}}
+        return {**identity, "versions": self.all_versions, "made_with": made_with or [self.all_versions]}
+
+    @property
+    def all_versions(self) -> dict[str, str]:
+        """Of this run, with those of the libraries that write."""
+        return {"pcs_render": __version__, "pyarrow": pa.__version__, **self.versions}
 
     def belongs(self, file: ShardFile) -> None:
         """Raises ForeignError for a file of another data set."""
@@ -152,7 +168,7 @@ class Plan:
         found = {int(n[:10]) for n in names if re.fullmatch(rf"\d{{10}}{re.escape(ending)}", n)}
         return found & set(self.manifest.ids(index))
 
-    def _write(self, index: int, records: Iterable[Record]) -> ShardSummary:
+    def _write(self, index: int, records: Iterable[Record], made_with: list[dict[str, str]] | None = None) -> ShardSummary:
         given_up, kept_after_all = self.given_up(index), set[int]()
         missing: list[int] = []
         images = crystals = 0
@@ -173,10 +189,16 @@ class Plan:
 
         path = self.shard_path(index)
         made_folder(path.parent)
-        columns.write(path, counted(), self.metadata)
+        columns.write(path, counted(), self._metadata(made_with))
         for image_id in kept_after_all:
             self.quarantine_path(image_id).unlink(missing_ok=True)
         return ShardSummary(index, images, crystals, tuple(missing), seconds, *file_digest(path))
+
+
+def versions_of(file: ShardFile) -> list[dict[str, str]]:
+    """The versions that made the images of a file, each once; files of before know one only."""
+    found = file.metadata.get("made_with", [file.metadata.get("versions", {})])
+    return [dict(v) for v in found if isinstance(v, dict)] if isinstance(found, list) else []
 
 
 def _skipped(due: Iterator[int], until: int | None, given_up: set[int], index: int) -> Iterator[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,7 +87,11 @@ def checked(record: Record) -> Record:
         raise InputError(f"image id {record.image_id} is not allowed; ids have at most ten digits")
     if not 0 <= record.seconds < np.inf:
         raise InputError(f"image {record.image_id}: its render time is {record.seconds}; it is a number of seconds")
-    reason = scene_fault(record.scene) or fault(labels_of(record)) or header_fault(record.png, record.width, record.height)
+    reason = (
+        scene_fault(record.scene, record.image_id)
+        or fault(labels_of(record))
+        or header_fault(record.png, record.width, record.height)
+    )
     if reason:
         raise InputError(f"image {record.image_id} is not written: {reason}")
     return record
@@ -163,13 +168,27 @@ def fault(labels: Labels) -> str | None:
     return None
 
 
-def scene_fault(scene: str) -> str | None:
+def row_digest(record: Record) -> int:
+    """A checksum over what belongs together in a row: id, picture, scene and labels."""
+    digest = zlib.crc32(f"{record.image_id} {record.width} {record.height}".encode())
+    for part in (record.png, record.scene.encode(), *(p.tobytes() for p in record.polygons)):
+        digest = zlib.crc32(part, digest)
+    for name in ("boxes", "depth", "model", "refractive_index", "targets"):
+        digest = zlib.crc32(getattr(record, name).tobytes(), digest)
+    return digest
+
+
+def scene_fault(scene: str, image_id: int) -> str | None:
     """What is wrong with a scene's text, or None."""
     try:
         content = json.loads(scene)
     except (TypeError, ValueError):
         content = None
-    return None if isinstance(content, dict) else "its scene is not the text of a JSON object"
+    if not isinstance(content, dict):
+        return "its scene is not the text of a JSON object"
+    if content.get("image", image_id) != image_id:
+        return f"its scene is that of image {content['image']!r}"
+    return None
 
 
 def header_fault(png: bytes, width: int, height: int) -> str | None:

@@ -7,20 +7,21 @@ import dataclasses
 import datetime
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..errors import DataError, InputError
-from ..files import TEMPORARY, locked, made_folder
+from ..files import left_over, locked, made_folder
 from .check import examine
-from .manifest import NAME, VALIDATION, Manifest, ShardSummary
+from .columns import ShardFile
+from .manifest import NAME, VALIDATION, Manifest, ShardSummary, fixed_validation
 from .plan import ForeignError, Plan, Todo, file_digest
 from .record import Record
 
 SHARD_SIZE = 256
+UNRECORDED = "1"  # version of what earlier data sets did not record: the first
 
 
 class Writer:
@@ -50,14 +51,19 @@ class Writer:
         shard_size: int = SHARD_SIZE,
         first: int = 0,
         validation: int | float | None = None,
+        allow_mixed: bool = False,
+        retry_quarantined: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Writer:
         """Lock the folder, clear up what a killed run left, and find out what is there.
 
-        settings, profile: JSON objects, compared with those of the folder. versions: of what makes the images, "blender" for
-        one. validation: part (0.03) or number (10000) of images for validation; None keeps the folder's. A count larger than
-        the folder's extends it. Shards that do not match their checksum are deleted, to be made again; finished shards that the
-        manifest does not list yet are read whole and taken over. ``progress(done, all)`` counts the shards looked at.
+        settings, profile: JSON objects, compared with those of the folder. versions: of everything that changes images,
+        "blender" for one; where images are still to be made, others than those of the folder are refused unless
+        ``allow_mixed``. validation: part (0.03) or number (10000) of images for validation; None keeps the folder's. A count
+        larger than the folder's extends it. retry_quarantined: make the images again that were skipped. Shards that do not
+        match their checksum are deleted, to be made again; finished shards that the manifest does not list yet are read whole
+        and taken over. Nothing is changed or deleted before everything has been looked at. ``progress(done, all)`` counts the
+        shards looked at.
         Raises InputError when the folder holds another data set or the arguments are wrong, DataError when it cannot be read,
         OutputError when it cannot be written or another run holds it.
         """
@@ -73,17 +79,22 @@ class Writer:
             created=datetime.datetime.now(datetime.UTC).date().isoformat(),
             validation=VALIDATION if validation is None else validation,
         )
+        if retry_quarantined and not (folder / NAME).exists():
+            raise InputError(f"{folder} is not a data set (it has no {NAME}), so there is nothing to try again; check its name")
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(folder))
+            old = None
             present: dict[int, ShardSummary] = {}
             if (folder / NAME).exists():
                 old = Manifest.load(folder)
                 _same(folder, old, wanted)
                 present = old.shards
                 share = old.validation if validation is None else validation
-                wanted = dataclasses.replace(wanted, versions=old.versions, created=old.created, validation=share)
+                begun = {name: getattr(old, name) for name in ("versions", "created", "history")}
+                wanted = dataclasses.replace(wanted, **begun, validation=share)
+            wanted = dataclasses.replace(wanted, validation_ids=fixed_validation(wanted, old))
             writer = Writer(Plan(folder, wanted, {str(k): str(v) for k, v in versions.items()}), stack)
-            writer._take_stock(present, progress)
+            writer._take_stock(present, allow_mixed, retry_quarantined, progress)
             writer._stack = stack.pop_all()  # held until ``close``
         return writer
 
@@ -126,65 +137,120 @@ class Writer:
         if file_digest(path) != (summary.bytes, summary.sha256):
             raise DataError(f"{path} is not the file that was reported as finished; run again to make it anew")
         self._save({**self.manifest.shards, summary.index: summary})
-        shutil.rmtree(self.plan.kept_folder(summary.index), ignore_errors=True)
+        self._drop_kept(summary.index)
         return summary
+
+    def _drop_kept(self, index: int) -> None:
+        for image_id in self.plan.kept(index):
+            self.plan.kept_path(image_id).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is none, or somebody put something else there
+            self.plan.kept_folder(index).rmdir()
 
     def _save(self, shards: dict[int, ShardSummary]) -> None:
         self.manifest = dataclasses.replace(self.manifest, shards=shards)
         self.manifest.save(self.plan.folder)
 
-    def _take_stock(self, listed: dict[int, ShardSummary], progress: Callable[[int, int], None] | None) -> None:
+    def _take_stock(
+        self,
+        listed: dict[int, ShardSummary],
+        allow_mixed: bool,
+        retry: bool,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        """Look at everything first, refuse what does not fit, and only then clear up."""
         plan, folder = self.plan, self.plan.folder
-        for place in (folder, made_folder(folder / "shards"), *(folder / "shards").glob("*.partial"), folder / "quarantine"):
-            for path in place.glob(f".*{TEMPORARY}"):
-                path.unlink(missing_ok=True)
         found: dict[int, ShardSummary] = {}
+        broken: list[Path] = []
+        partly: list[int] = []  # whole but for images that were not made yet
         for index in range(self.manifest.shard_count):
             path, entry = plan.shard_path(index), listed.get(index)
-            if entry is not None and path.exists() and file_digest(path) != (entry.bytes, entry.sha256):
-                path.unlink()
-            elif path.exists():
-                summary = self._checked_shard(path, index, entry)
+            if path.exists():
+                summary, whole = self._looked_at(path, index, entry, retry)
                 if summary is not None:
                     found[index] = summary
+                elif whole:
+                    partly.append(index)
+                elif entry is not None and file_digest(path) != (entry.bytes, entry.sha256):
+                    broken.append(path)
+            if index not in found:
+                broken += [p for p in map(plan.kept_path, plan.kept(index)) if not self._good_kept(p)]
             if progress is not None:
                 progress(index + 1, self.manifest.shard_count)
+        if len(found) < self.manifest.shard_count:
+            self._note_versions(allow_mixed)
+        for place in (folder, made_folder(folder / "shards"), *(folder / "shards").glob("*.partial"), folder / "quarantine"):
+            for path in place.glob(".*"):
+                if left_over(path.name):
+                    path.unlink(missing_ok=True)
+        for path in broken:
+            path.unlink(missing_ok=True)
+        for index in partly:
+            plan.unfold(index)
+            plan.shard_path(index).unlink()
+        if retry:
+            for index in range(self.manifest.shard_count):
+                for image_id in plan.given_up(index):
+                    plan.quarantine_path(image_id).unlink(missing_ok=True)
         self._save(found)
-        for index in range(self.manifest.shard_count):
-            if index in found:
-                shutil.rmtree(plan.kept_folder(index), ignore_errors=True)
-            for image_id in plan.kept(index):
-                self._check_kept(image_id)
+        for index in found:
+            self._drop_kept(index)
 
-    def _checked_shard(self, path: Path, index: int, entry: ShardSummary | None) -> ShardSummary | None:
-        """The summary of a shard that is whole; else None, its images kept singly where it only lacks some."""
+    def _note_versions(self, allow_mixed: bool) -> None:
+        """Enter this run's versions into the history. Raises InputError for others than those that made the images so far."""
+        m, mine = self.manifest, self.plan.versions
+        earlier = m.history or (m.versions,)
+        for theirs in () if allow_mixed else earlier:
+            other = [f"{k} {v}, there {theirs.get(k, UNRECORDED)}" for k, v in mine.items() if v != theirs.get(k, UNRECORDED)]
+            if other:
+                raise InputError(
+                    f"{self.plan.folder} was made with other versions, which draw other pictures: {'; '.join(other)}; use the "
+                    "same ones, begin another data set, or allow mixed pictures with allow_mixed (--allow-mixed)"
+                )
+        run = self.plan.all_versions
+        history = m.history if run in m.history else (*m.history, run)
+        if not m.history and m.versions != mine:  # begun before histories were kept
+            history = (m.versions, *history)
+        self.manifest = dataclasses.replace(m, history=history)
+
+    def _looked_at(self, path: Path, index: int, entry: ShardSummary | None, retry: bool) -> tuple[ShardSummary | None, bool]:
+        """(The summary of a shard that is finished, or None; whether what it holds is whole.) Raises ForeignError."""
         plan, ids = self.plan, self.manifest.ids(index)
-        given_up = plan.given_up(index)
+        given_up: set[int] = set() if retry else plan.given_up(index)
+        if entry is not None and file_digest(path) != (entry.bytes, entry.sha256):
+            try:
+                with contextlib.closing(ShardFile(path)) as file:
+                    plan.belongs(file)
+            except ForeignError:
+                raise
+            except DataError:
+                pass
+            return None, False
         if entry is not None and given_up.issuperset(entry.missing) and entry.images + len(entry.missing) == len(ids):
-            return entry
+            return entry, True
         try:
             contents = examine(path, plan, ids)
         except ForeignError:
             raise
         except DataError:
-            return None  # it is replaced when its images are there again
+            return None, False  # it is replaced when its images are there again
         if contents.faults:
-            return None
+            return None, False
         lacking = tuple(i for i in ids if i not in set(contents.ids))
         if given_up.issuperset(lacking):
-            return ShardSummary(index, len(contents.ids), contents.crystals, lacking, contents.seconds, *file_digest(path))
-        plan.unfold(index)
-        path.unlink()
-        return None
+            return ShardSummary(
+                index, len(contents.ids), contents.crystals, lacking, contents.seconds, *file_digest(path)
+            ), True
+        return None, True
 
-    def _check_kept(self, image_id: int) -> None:
-        path = self.plan.kept_path(image_id)
+    def _good_kept(self, path: Path) -> bool:
+        """Raises ForeignError for an image of another data set."""
         try:
-            self.plan.read_kept(image_id)
+            self.plan.read_kept(int(path.stem))
         except ForeignError:
             raise
         except DataError:
-            path.unlink()
+            return False
+        return True
 
 
 def _plain(name: str, values: Mapping[str, Any]) -> dict[str, Any]:

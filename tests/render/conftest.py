@@ -22,6 +22,14 @@ def random_shapes(count: int, seed: int = 0) -> list[np.ndarray]:
     return shapes
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Shapes are kept for the tests of one run only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shapes() -> list[np.ndarray]:
     return random_shapes(40)

@@ -31,6 +31,7 @@ def centred(points):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 5))
+@pytest.mark.filterwarnings("ignore:.*far from 2 units")
 def test_what_is_saved_comes_back(tmp_path_factory, seed, count):
     random = np.random.default_rng(seed)
     path = tmp_path_factory.mktemp("obj") / "shapes.obj"

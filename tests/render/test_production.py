@@ -1,6 +1,5 @@
 """Making data sets on one machine, with a renderer that draws hulls instead of starting Blender."""
 
-import argparse
 import io
 import json
 import os
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from pcs_render import commands, production
+from pcs_render import production
 from pcs_render.blender import Rendered, SceneFailed
 from pcs_render.errors import InputError, OutputError
 from pcs_render.labels import labels
@@ -102,8 +101,8 @@ def test_an_image_that_always_fails_is_set_aside_with_its_scene(tmp_path, job):
     again = Drawer()
     run(tmp_path, job, 5, [again], shard_size=2)
     assert again.seen == []
-    wanted = argparse.Namespace(out=tmp_path, retry_quarantined=True, count=5, shard_size=2, validation=None)
-    with commands._writer(wanted, job, "4.5.0") as writer:
+    options = {"blender": "4.5.0", "shard_size": 2, "retry_quarantined": True}
+    with production.create_or_resume(tmp_path, job, 5, **options) as writer:
         production.produce(writer, job, [again])
     assert again.seen == [2]
     assert verify(tmp_path).images == 5

@@ -190,7 +190,7 @@ def test_impossible_arguments_are_refused(tmp_path, change):
 
 
 def test_hashes_are_those_of_the_settings(tmp_path):
-    data_set(tmp_path, 1, settings=Settings().to_dict())
+    data_set(tmp_path, 1, settings=Settings().recorded())
     assert Manifest.load(tmp_path).settings_hash == Settings().hash
 
 
