@@ -114,7 +114,8 @@ def test_half_precision_is_float32_rounded_at_the_ends(sample, dtype):
 
 def test_uint8_is_divided_by_255(sample):
     pipeline = everything(2)
-    assert torch.equal(pipeline(sample[0][:2]), pipeline(sample[0][:2].float().div(255)))
+    images = sample[0][:2]
+    assert torch.equal(pipeline(images, index=[0, 1]), pipeline(images.float().div(255), index=[0, 1]))
 
 
 def test_strided_and_channels_last_images_give_the_same():
@@ -124,7 +125,8 @@ def test_strided_and_channels_last_images_give_the_same():
     assert torch.equal(pipeline(images.to(memory_format=torch.channels_last), index=range(len(images))), want)
     assert torch.equal(pipeline(images.transpose(2, 3).contiguous().transpose(2, 3), index=range(len(images))), want)
     bytes_ = (images * 255).to(torch.uint8)
-    assert torch.equal(pipeline(bytes_.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)), pipeline(bytes_))
+    strided = bytes_.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert torch.equal(pipeline(strided, index=[0, 1]), pipeline(bytes_, index=[0, 1]))
 
 
 def test_channels_share_layers_and_grey_stays_grey():
@@ -259,7 +261,7 @@ def test_dropped_objects_take_all_their_keys_along():
         "size": torch.tensor(40),
         "note": "abc",
     }
-    _, (out,) = pa.Pipeline([pa.MinEdge(2), pa.KeepDetectable()])(image, [target])
+    _, (out,) = pa.Pipeline([pa.MinEdge(2), pa.KeepDetectable()], per_object=["names", "pairs"])(image, [target])
     assert out["names"] == ["noisy"]
     assert out["pairs"] == ("a",)
     assert out["labels"].tolist() == [1]
