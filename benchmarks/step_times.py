@@ -47,13 +47,13 @@ def labelled(pipeline: Augmentation, region: Callable[[str], AbstractContextMana
         return run
 
     for name, step in zip(names(pipeline), pipeline.sequence()):
-        for method in ("_change", "_filter"):
+        for method in ("change", "drop"):
             setattr(step, method, inside(name, getattr(step, method)))
     try:
         yield
     finally:
         for step in pipeline.sequence():
-            del step._change, step._filter
+            del step.change, step.drop
 
 
 @contextmanager

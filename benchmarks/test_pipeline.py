@@ -88,8 +88,8 @@ def test_step(batch, clock, position, name):
     def call() -> None:
         for plan in plans:
             pixels = next(inputs)
-            step._change(pixels, plan.steps[position])
-            step._filter(pixels, plan.steps[position], keep, first)
+            step.change(pixels, plan.steps[position])
+            step.drop(pixels, plan.steps[position], keep, first)
 
     clock(call, len(images) * len(plans), "steps", f"{position + 1:2} {name}, p = {step.p:g}", batch=len(images))
 

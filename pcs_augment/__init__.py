@@ -1,44 +1,50 @@
 """GPU image augmentation that models the noise of real microscopes: see README.md and ``default_pipeline``."""
 
-from .base import Augmentation, Step
-from .data import PCSDataset, collate
-from .errors import DataError, InputError, OutputError, PcsError
-from .loader import AugmentedLoader, DrawingCollate
-from .microscope import microscope_pipeline
-from .noise import blend, equalize, equalize_8bit, interference, noise_layer, perlin
-from .pipeline import Pipeline, default_pipeline
-from .plan import Plan
-from .steps import (
-    JPEG,
-    Blur,
-    Brightness,
-    Contrast,
-    CrossedPolarisers,
-    Debris,
-    Displace,
-    DropEdge,
-    Flip,
-    GaussianNoise,
-    Grain,
-    Highlight,
-    ImpulseNoise,
-    InterferenceLayer,
-    Invert,
-    KeepDetectable,
-    Marks,
-    MinEdge,
-    Overlay,
-    PerlinLayer,
-    RandomCrop,
-    Rotate90,
-    Saturate,
-    Scratches,
-    Sharpen,
-    Splines,
-    Vignette,
-    WellWall,
-)
-from .warming import warm_up
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import Augmentation, Step
+    from .data import PCSDataset, collate
+    from .errors import DataError, InputError, OutputError, PcsError
+    from .loader import AugmentedLoader, DrawingCollate
+    from .microscope import microscope_pipeline
+    from .noise import blend, equalize, equalize_8bit, interference, noise_layer, perlin
+    from .pipeline import Pipeline, default_pipeline
+    from .plan import Plan
+    from .steps import (
+        JPEG,
+        Blur,
+        Brightness,
+        Contrast,
+        CrossedPolarisers,
+        Debris,
+        Displace,
+        DropEdge,
+        Flip,
+        GaussianNoise,
+        Grain,
+        Highlight,
+        ImpulseNoise,
+        InterferenceLayer,
+        Invert,
+        KeepDetectable,
+        Marks,
+        MinEdge,
+        Overlay,
+        PerlinLayer,
+        RandomCrop,
+        Rotate90,
+        Saturate,
+        Scratches,
+        Sharpen,
+        Splines,
+        Vignette,
+        WellWall,
+    )
+    from .warming import warm_up
 
 __version__ = "0.3.0"
 
@@ -93,3 +99,85 @@ __all__ = [
     "perlin",
     "warm_up",
 ]
+
+_HOMES = {  # where each public name lives
+    "base": ("Augmentation", "Step"),
+    "data": ("PCSDataset", "collate"),
+    "errors": ("DataError", "InputError", "OutputError", "PcsError"),
+    "loader": ("AugmentedLoader", "DrawingCollate"),
+    "microscope": ("microscope_pipeline",),
+    "noise": ("blend", "equalize", "equalize_8bit", "interference", "noise_layer", "perlin"),
+    "pipeline": ("Pipeline", "default_pipeline"),
+    "plan": ("Plan",),
+    "steps": (
+        "Blur",
+        "Brightness",
+        "Contrast",
+        "CrossedPolarisers",
+        "Debris",
+        "Displace",
+        "DropEdge",
+        "Flip",
+        "GaussianNoise",
+        "Grain",
+        "Highlight",
+        "ImpulseNoise",
+        "InterferenceLayer",
+        "Invert",
+        "JPEG",
+        "KeepDetectable",
+        "Marks",
+        "MinEdge",
+        "Overlay",
+        "PerlinLayer",
+        "RandomCrop",
+        "Rotate90",
+        "Saturate",
+        "Scratches",
+        "Sharpen",
+        "Splines",
+        "Vignette",
+        "WellWall",
+    ),
+    "warming": ("warm_up",),
+}
+_MODULES = (
+    "base",
+    "boxes",
+    "checks",
+    "data",
+    "dispatch",
+    "errors",
+    "freeze",
+    "gallery",
+    "images",
+    "loader",
+    "microscope",
+    "noise",
+    "pipeline",
+    "plan",
+    "published",
+    "ragged",
+    "raster",
+    "reference",
+    "rng",
+    "steps",
+    "targets",
+    "warming",
+)  # that were there once the package was imported
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are loaded when they are first used (PEP 562), so that the files, errors and commands cost no torch."""
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+            globals()[name] = value
+            return value
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -105,12 +105,12 @@ class Augmentation(nn.Module):
         for step, stream in zip(steps, streams):
             if instances is not None and pending is not None and step.looks_at_objects:
                 instances, pending = instances.moved(pending), None
-            tables = step._draw(stream, size, instances)
+            tables = step.draw_tables(stream, size, instances)
             drawn.append(tables)
             if instances is not None:
-                instances = step._remaining(instances, tables)
-                pending = _then(pending, step._symmetry(tables, size))
-            size = step._size(size)
+                instances = step.remaining(instances, tables)
+                pending = _then(pending, step.symmetry(tables, size))
+            size = step.output_size(size)
         names = tuple(s.settings for s in steps)
         return Plan(given, self.seed, number, rows, counts, names, tuple(drawn), self.chances())
 
@@ -158,15 +158,15 @@ class Augmentation(nn.Module):
             matrix: NDArray[np.float64] | None = None
             placed, size = targets, plan.shape
             for step, tables in zip(self.sequence(), plan.steps):
-                pixels = step._change(pixels, tables)
+                pixels = step.change(pixels, tables)
                 if placed is not None:
                     if "placed" in tables and len(tables["placed"]["sample"]):
                         tg.check_places(placed, type(step).__name__)
                         moved = placed if matrix is None else tg.follow(placed, matrix, keys=self.keys)
                         placed, matrix = placing.placed(moved, tables["placed"], tables["outlines"]), None
-                    matrix = _then(matrix, step._symmetry(tables, size))
-                    step._filter(pixels, tables, keep, first)
-                size = step._size(size)
+                    matrix = _then(matrix, step.symmetry(tables, size))
+                    step.drop(pixels, tables, keep, first)
+                size = step.output_size(size)
             for mine, target in zip(keep.split(plan.objects.clip(0).tolist()), targets or ()):
                 if target.get("keep") is not None:  # of a step applied before
                     mine &= send(target["keep"], mine.device)
@@ -252,7 +252,7 @@ class Augmentation(nn.Module):
 
     def filters(self) -> bool:
         """Whether some step may drop objects."""
-        return any(type(s)._filter is not Step._filter for s in self.sequence())
+        return any(type(s).drop is not Step.drop for s in self.sequence())
 
     def _check_plan(self, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> None:
         if not isinstance(plan, Plan):
@@ -312,27 +312,27 @@ class Step(Augmentation):
     def sequence(self) -> Sequence[Step]:
         return (self,)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         """The tables of this step; word 0 decides whether a sample is touched."""
         raise NotImplementedError
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         """New pixels for (B, C, H, W) float32 images, which may be changed in place."""
         return images
 
-    def _remaining(self, instances: Instances, tables: Tables) -> Instances:
+    def remaining(self, instances: Instances, tables: Tables) -> Instances:
         """The objects that the next step meets."""
         return instances
 
-    def _symmetry(self, tables: Tables, shape: Shape) -> NDArray[np.float64] | None:
+    def symmetry(self, tables: Tables, shape: Shape) -> NDArray[np.float64] | None:
         """(B, 2, 3) for a step that moves pixels about, else None."""
         return None
 
-    def _size(self, shape: Shape) -> Shape:
+    def output_size(self, shape: Shape) -> Shape:
         """The shape that comes out."""
         return shape
 
-    def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
+    def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         """Clear flags in ``keep`` (all objects of the batch); an image's objects start at ``first[sample]``."""
 
     def chosen(self, stream: Stream) -> NDArray[np.int64]:

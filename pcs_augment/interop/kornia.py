@@ -95,7 +95,7 @@ def wrap_pipeline(pipeline: Augmentation, outlines: Sequence[Any] | None = None,
     for position, step in enumerate(pipeline.sequence()):
         if isinstance(step, MinEdge):
             earlier.append(step)
-        if step.filters() and type(step)._change is Step._change:
+        if step.filters() and type(step).change is Step.change:
             continue
         wrapped = wrap(step, pipeline.seed, position=position, pixel_edges=pixel_edges)
         if step.looks_at_objects and isinstance(wrapped, WrappedImageStep):
@@ -170,7 +170,7 @@ class _Drawn:
         seed, epoch, position = (_one(params, k) for k in ("seed", "epoch", "position"))
         words = [0] * position + [self.step.words]
         stream = open_streams(seed % 2**64, epoch, index, words, [self.step.tag] * len(words))[position]
-        tables: Tables = self.step._draw(stream, (b, c, h, w), instances)
+        tables: Tables = self.step.draw_tables(stream, (b, c, h, w), instances)
         settings = (self.step.settings,)
         return Plan((b, c, h, w), seed % 2**64, epoch, index, np.full(b, -1), settings, (tables,))
 
@@ -225,7 +225,7 @@ class WrappedImageStep(_Drawn, IntensityAugmentationBase2D):
         if self.step.looks_at_objects:
             instances = _unpack(params)
             for small in self.earlier:
-                instances = small._remaining(instances, {})
+                instances = small.remaining(instances, {})
         plan = self._plan(params, input.shape, instances)
         if images.dtype == torch.float64:
             images = images.float()
@@ -247,7 +247,7 @@ class WrappedSymmetry(_Drawn, GeometricAugmentationBase2D):
         kinds = np.zeros(batch, np.int64)
         drawn = plan.steps[0]["images"]
         kinds[drawn["sample"]] = drawn["kind"]
-        symmetry = self.step._symmetry(plan.steps[0], plan.shape)
+        symmetry = self.step.symmetry(plan.steps[0], plan.shape)
         assert symmetry is not None
         return kinds, symmetry
 

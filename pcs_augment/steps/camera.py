@@ -54,13 +54,13 @@ class Saturate(Step):
         self.low = check_interval("low", low, 0, 0.49)
         self.high = check_interval("high", high, 0.5, 2)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         m = stream.of(sample)
         low, high = m.uniform(1, *self.low), m.uniform(2, *self.high)
         return {"images": {"sample": sample, "low": low, "gain": 1 / (high - low)}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         sample, low, gain = host_tensors(table["sample"], table["low"], table["gain"])
         update(images, sample, _stretched, low, gain)
@@ -96,13 +96,13 @@ class Sharpen(Step):
         self.amount = check_interval("amount", amount, 0, 100)
         self.kernels = check_kernels("kernels", kernels)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         m = stream.of(sample)
         kernel = np.array(self.kernels)[m.integer(2, 0, len(self.kernels) - 1)]
         return {"images": {"sample": sample, "amount": m.uniform(1, *self.amount), "kernel": kernel}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         if not len(table["sample"]):
             return images
@@ -141,13 +141,13 @@ class JPEG(Step):
         super().__init__(p, seed)
         self.quality = check_interval("quality", quality, 1, 100)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         m = stream.of(sample)
         left, top = m.integer(2, 0, 7), m.integer(3, 0, 7)
         return {"images": {"sample": sample, "quality": m.uniform(1, *self.quality), "left": left, "top": top}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         quality = table["quality"]
         percent = np.where(quality < 50, 5000 / np.maximum(quality, 1), 200 - 2 * quality)

@@ -59,11 +59,11 @@ class RandomCrop(Step):
         self.scale = check_interval("scale", scale, 1 / 64, 64)
         self.visible = check_chance("visible", visible)
 
-    def _size(self, shape: Shape) -> Shape:
+    def output_size(self, shape: Shape) -> Shape:
         return shape if self.size is None else (*shape[:2], *self.size)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
-        (height, width), (rows, columns) = shape[2:], self._size(shape)[2:]
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+        (height, width), (rows, columns) = shape[2:], self.output_size(shape)[2:]
         least = max(rows / height, columns / width)
         low = max(self.scale[0], least)
         drawn = np.exp(stream.uniform(1, np.log(low), np.log(max(self.scale[1], low))))
@@ -93,12 +93,12 @@ class RandomCrop(Step):
         planes = [np.broadcast_to(side, (len(of), 3)) for side in sides]
         return clipping.visible_parts(replace(instances, boxes=boxes, points=points), planes, self.visible)
 
-    def _remaining(self, instances: Instances, tables: Tables) -> Instances:
+    def remaining(self, instances: Instances, tables: Tables) -> Instances:
         return placing.remaining(instances, tables)
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        rows, columns = self._size(tuple(images.shape))[2:]  # type: ignore[arg-type]
+        rows, columns = self.output_size(tuple(images.shape))[2:]  # type: ignore[arg-type]
         down = _taps(table["top"], table["scale"], images.shape[2], rows)
         across = _taps(table["left"], table["scale"], images.shape[3], columns)
         plan = [to_device(v, images.device) for v in (*down, *across)]
@@ -109,7 +109,7 @@ class RandomCrop(Step):
             out[i : i + 1] = resampled(images[i : i + 1], *(v[i : i + 1] for v in plan))
         return out
 
-    def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
+    def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         placing.drop(tables["dropped"], keep, first)
 
 

@@ -62,7 +62,7 @@ class Debris(Step):
         self.grains = check_integers("grains", (20, grains), 20, 10000)[1]
         self.size = check_interval("size", (size, size), 0.01, 100)[0]
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         height, width = shape[2:]
         sample = self.chosen(stream)
         owner, number = repeat_ranges(stream.of(sample).integer(1, *self.groups))
@@ -109,7 +109,7 @@ class Debris(Step):
             },
         }
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         for part in stamps.parts(tables["things"]["sample"], images.device):
             _drawn(images, {name: column[part] for name, column in tables["things"].items()})
         return images

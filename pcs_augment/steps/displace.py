@@ -30,13 +30,13 @@ class Displace(Step):
         self.reach = int(reach)
         self.alternate = bool(alternate)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         if self.alternate and shape[2] != shape[3]:
             raise InputError(f"alternate=True needs square images, got {shape[2]} x {shape[3]}; use alternate=False")
         sample = self.chosen(stream)
         return {"images": {"sample": sample, **keys_of(stream.keys, sample)}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         sample, keys = host_tensors(table["sample"], keys_in(table))
         update(images, sample, self._roll, keys)

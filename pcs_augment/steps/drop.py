@@ -68,7 +68,7 @@ class DropEdge(Step):
         self.outside = check_chance("outside", outside)
         self.visible = check_chance("visible", visible)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         height, width = shape[2:]
         side = min(height, width)
         sample = self.chosen(stream)
@@ -147,13 +147,13 @@ class DropEdge(Step):
         cut, keep = clipping.visible_parts(instances, list(planes), self.visible)
         return placing.tables(cut, np.any(cut.boxes != instances.boxes, 1) & keep, keep)
 
-    def _remaining(self, instances: Instances, tables: Tables) -> Instances:
+    def remaining(self, instances: Instances, tables: Tables) -> Instances:
         return placing.remaining(instances, tables)
 
-    def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
+    def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         placing.drop(tables["dropped"], keep, first)
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         numbers = np.stack([table[c] for c in _COLUMNS], -1)
         waves = np.stack([np.stack((table[f"c{k}"], table[f"s{k}"]), -1) for k in range(2, _WAVES + 1)], 1)

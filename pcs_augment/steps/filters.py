@@ -33,16 +33,16 @@ class MinEdge(Step):
     def _small(self, instances: Instances) -> NDArray[np.bool_]:
         return np.minimum(instances.boxes[:, 2], instances.boxes[:, 3]) < self.min_edge
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         if instances is None:
             return {"dropped": {"sample": np.zeros(0, np.int64), "object": np.zeros(0, np.int64)}}
         small = self._small(instances)
         return {"dropped": {"sample": instances.sample[small], "object": instances.object[small]}}
 
-    def _remaining(self, instances: Instances, tables: Tables) -> Instances:
+    def remaining(self, instances: Instances, tables: Tables) -> Instances:
         return instances.picked(~self._small(instances))
 
-    def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
+    def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         table = tables["dropped"]
         if len(table["sample"]):
             keep.index_fill_(0, to_device(first[table["sample"]] + table["object"], keep.device), False)
@@ -62,7 +62,7 @@ class KeepDetectable(Step):
         self.threshold = check_level("threshold", threshold)
         self.dilation = check_positive("dilation", dilation)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         if instances is None:
             instances = Instances(0, *(np.zeros(0, np.int64),) * 2, np.zeros((0, 5)), np.zeros((0, 2)), np.zeros(0, np.int64))
         owner = np.repeat(instances.sample, instances.corners)
@@ -71,7 +71,7 @@ class KeepDetectable(Step):
             "outlines": {"sample": owner, "x": instances.points[:, 0], "y": instances.points[:, 1]},
         }
 
-    def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
+    def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         table, outlines = tables["objects"], tables["outlines"]
         if not len(table["sample"]):
             return

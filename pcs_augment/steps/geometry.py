@@ -28,17 +28,17 @@ class _Symmetry(Step):
     def _kinds(self, shape: Shape) -> NDArray[np.int64]:
         raise NotImplementedError
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         kinds = self._kinds(shape)
         return {"images": {"sample": sample, "kind": kinds[stream.integer(1, 0, len(kinds) - 1)[sample]]}}
 
-    def _symmetry(self, tables: Tables, shape: Shape) -> NDArray[np.float64]:
+    def symmetry(self, tables: Tables, shape: Shape) -> NDArray[np.float64]:
         kind = np.zeros(shape[0], np.int64)
         kind[tables["images"]["sample"]] = tables["images"]["kind"]
         return type(self)._matrices(kind, *shape[2:])
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         turn(images, *host_tensors(table["sample"], table["kind"]), self.flips)
         return images

@@ -57,7 +57,7 @@ class Grain(Step):
         self.width = check_interval("width", width, 0.5, 100)
         self.stretch = check_interval("stretch", (1, stretch), 1, 100)[1]
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         m = stream.of(sample)
         across = m.uniform(1, *self.width)
@@ -83,7 +83,7 @@ class Grain(Step):
         }
         return {"images": columns}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         numbers = np.stack([table[c] for c in _COLUMNS], -1)
         sample, *columns = host_tensors(table["sample"], keys_in(table), table["patch"], numbers)

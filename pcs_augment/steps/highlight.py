@@ -61,7 +61,7 @@ class Highlight(Step):
         self.sigma = gaussian.check_sigma(sigma)
         self.mirrored = bool(mirrored)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         if instances is None:
             none = np.zeros(0, np.int64)
             instances = Instances(shape[0], none, none, np.zeros((0, 5)), np.zeros((0, 2)), none)
@@ -98,7 +98,7 @@ class Highlight(Step):
             "outlines": {"sample": owner, "x": mine.points[:, 0], "y": mine.points[:, 1]},
         }
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table, objects, outlines = tables["images"], tables["objects"], tables["outlines"]
         used = np.isin(table["sample"], objects["sample"])
         if not used.any():

@@ -49,7 +49,7 @@ class Vignette(Step):
         self.slope = check_interval("slope", (0, slope), 0, 1)[1]
         self.offset = check_interval("offset", (0, offset), 0, 10)[1]
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         m = stream.of(sample)
         return {
@@ -63,7 +63,7 @@ class Vignette(Step):
             }
         }
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         sample, *numbers = host_tensors(*(table[c] for c in ("sample", "fall", "x", "y", "a", "b")))
         update(images, sample, _vignetted, *numbers)
@@ -109,12 +109,12 @@ class Invert(Step):
         self.black = check_interval("black", black, -1, 1)
         self.gain = check_interval("gain", gain, 0, 100)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         m = stream.of(sample)
         return {"images": {"sample": sample, "black": m.uniform(1, *self.black), "gain": m.uniform(2, *self.gain)}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         sample, black, gain = host_tensors(table["sample"], table["black"], table["gain"])
         update(images, sample, _inverted, black, gain)

@@ -52,7 +52,7 @@ class _NoiseLayer(Step):
         self.bins = bins
         self.words = _FIRST_TEXTURE + 2 * self.textures[1] * _WORDS_PER_TEXTURE
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         low, high = self.scale or (SMALLEST_SCALE, max(SMALLEST_SCALE, float(np.hypot(*shape[2:]))))
         mine = stream.of(sample)
@@ -67,7 +67,7 @@ class _NoiseLayer(Step):
     def _settle(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return drawn
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["textures"]
         if not len(table["sample"]):
             return images

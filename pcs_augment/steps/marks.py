@@ -61,7 +61,7 @@ class Marks(Step):
         self.strength = check_interval("strength", strength, 0, 10)
         self.smallest = check_interval("smallest", (smallest, smallest), 0, 1e6)[0]
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         if instances is None:
             none = np.zeros(0, np.int64)
             instances = Instances(shape[0], none, none, np.zeros((0, 5)), np.zeros((0, 2)), none)
@@ -117,7 +117,7 @@ class Marks(Step):
             "outlines": {"sample": owner, "x": mine.points[:, 0], "y": mine.points[:, 1]},
         }
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table, outlines = tables["objects"], tables["outlines"]
         ends = np.append(0, np.cumsum(table["corners"]))
         for part in stamps.parts(table["sample"], images.device):

@@ -51,7 +51,7 @@ class Overlay(Step):
         self.kernels = check_kernels("kernels", kernels)
         self.sigma = gaussian.check_sigma(sigma)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         height, width = shape[2:]
         sample = self.chosen(stream)
         mine = stream.of(sample)
@@ -76,7 +76,7 @@ class Overlay(Step):
         # the two kinds exclude each other, so the circle's radius may share its word with the width of a band
         return stream.uniform(7, *self.radius) * np.hypot(height, width) / np.sqrt(2)
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         if len(table["sample"]):
             shapes = np.stack([table[c].astype(np.float64) for c in _SHAPE_COLUMNS], -1)

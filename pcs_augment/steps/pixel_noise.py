@@ -24,12 +24,12 @@ class GaussianNoise(Step):
         super().__init__(p, seed)
         self.sigma = check_interval("sigma", sigma, 0, 10)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         sigma = stream.uniform(1, *self.sigma)[sample]
         return {"images": {"sample": sample, "sigma": sigma, **keys_of(stream.keys, sample)}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         add_noise(images, *host_tensors(table["sample"], table["sigma"], keys_in(table)))
         return images
@@ -61,12 +61,12 @@ class ImpulseNoise(Step):
         self.white = check_interval("white", white, 0, 0.5)
         self.black = check_interval("black", black, 0, 0.5)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         white, black = stream.uniform(1, *self.white)[sample], stream.uniform(2, *self.black)[sample]
         return {"images": {"sample": sample, "white": white, "black": black, **keys_of(stream.keys, sample)}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         white = np.round(table["white"] * 65536).astype(np.int64)
         black = 65536 - np.round(table["black"] * 65536).astype(np.int64)

@@ -63,7 +63,7 @@ class CrossedPolarisers(Step):
         self.trace = check_interval("trace", trace, 0, 1)
         self.faint = check_interval("faint", (faint, faint), 0, 1)[0]
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         m = stream.of(sample)
         images = {
@@ -113,13 +113,13 @@ class CrossedPolarisers(Step):
             **made,
         }
 
-    def _remaining(self, instances: Instances, tables: Tables) -> Instances:
+    def remaining(self, instances: Instances, tables: Tables) -> Instances:
         return placing.remaining(instances, tables)
 
-    def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
+    def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         placing.drop(tables["dropped"], keep, first)
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table, objects, masks = tables["images"], tables["objects"], tables["masks"]
         if not len(table["sample"]):
             return images

@@ -56,7 +56,7 @@ class Scratches(Step):
         self.edge = check_chance("edge", edge)
         self.strength = check_interval("strength", strength, 0, 10)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         height, width = shape[2:]
         side = min(height, width)
         sample = self.chosen(stream)
@@ -87,7 +87,7 @@ class Scratches(Step):
         }
         return {"lines": table}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["lines"]
         sample, first, count = np.unique(table["sample"], return_index=True, return_counts=True)
         if not len(sample):

@@ -33,12 +33,12 @@ class Blur(Step):
         self.kernels = check_kernels("kernels", kernels)
         self.sigma = gaussian.check_sigma(sigma)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         kernel = np.array(self.kernels)[stream.integer(1, 0, len(self.kernels) - 1)[sample]]
         return {"images": {"sample": sample, "kernel": kernel}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         if len(table["sample"]):
             blur(images, *host_tensors(table["sample"], gaussian.weights(table["kernel"], self.sigma)))

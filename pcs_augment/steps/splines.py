@@ -53,7 +53,7 @@ class Splines(Step):
         self.offset = check_interval("offset", offset, -1, 1)
         self.words = _FIRST_CURVE + self.curves[1] * _WORDS_PER_CURVE
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         owner, ordinal = repeat_ranges(stream.of(sample).integer(1, *self.curves))
         words = stream.later_words(sample[owner], _FIRST_CURVE + ordinal * _WORDS_PER_CURVE, _WORDS_PER_CURVE)
@@ -67,7 +67,7 @@ class Splines(Step):
         }
         return {"curves": curves | {f"height{i}": heights[:, i] for i in range(4)}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["curves"]
         if len(table["sample"]):
             points = curve_points(table, *images.shape[2:])

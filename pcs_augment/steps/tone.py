@@ -26,11 +26,11 @@ class _Tone(Step):
         self.base = check_positive("base", base)
         self.exponent = check_interval("exponent", exponent, -32, 32)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         sample = self.chosen(stream)
         return {"images": {"sample": sample, "factor": self.base ** stream.uniform(1, *self.exponent)[sample]}}
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         type(self)._formula(images, *host_tensors(table["sample"], table["factor"]))
         return images

@@ -89,7 +89,7 @@ class WellWall(Step):
         self.clear = check_chance("clear", clear)
         self.visible = check_chance("visible", visible)
 
-    def _draw(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
+    def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
         height, width = shape[2:]
         sample = self.chosen(stream)
         mine = stream.of(sample)
@@ -143,13 +143,13 @@ class WellWall(Step):
         changed = np.any(cut.boxes != instances.boxes, 1) & keep
         return placing.tables(cut, changed, keep)
 
-    def _remaining(self, instances: Instances, tables: Tables) -> Instances:
+    def remaining(self, instances: Instances, tables: Tables) -> Instances:
         return placing.remaining(instances, tables)
 
-    def _filter(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
+    def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         placing.drop(tables["dropped"], keep, first)
 
-    def _change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         numbers = np.stack([table[c] for c in _COLUMNS], -1)
         sample, keys, grain, shape = host_tensors(table["sample"], keys_in(table), table["grain"], numbers)

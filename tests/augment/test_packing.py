@@ -62,10 +62,10 @@ def test_other_types_and_no_targets(dtype):
 class Brightest(pa.Step):
     """A step of a user's that looks at pixels on the host."""
 
-    def _draw(self, stream, shape, instances):
+    def draw_tables(self, stream, shape, instances):
         return {}
 
-    def _change(self, images, tables):
+    def change(self, images, tables):
         return images / float(images.max())
 
 
