@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from .errors import DataError, InputError, OutputError, PcsError
     from .loader import AugmentedLoader, DrawingCollate
     from .microscope import microscope_pipeline
-    from .noise import blend, equalize, equalize_8bit, interference, noise_layer, perlin
+    from .noise.blend import blend as blend
+    from .noise.equalize import equalize as equalize
+    from .noise.equalize import equalize_8bit as equalize_8bit
+    from .noise.interference import interference as interference
+    from .noise.layer import noise_layer as noise_layer
+    from .noise.perlin import perlin as perlin
     from .pipeline import Pipeline, default_pipeline
     from .plan import Plan
     from .steps import (

@@ -138,7 +138,7 @@ class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
             raise DataError(f"{self.path}: file_name {name!r} leads out of {self.folder}; image files must lie inside it")
         return self.folder / path
 
-    def __add__(self, other: Any) -> ConcatDataset[Any]:  # type: ignore[override]
+    def __add__(self, other: Any) -> ConcatDataset[Any]:
         return number_parts(ConcatDataset([self, other]))
 
 

@@ -54,11 +54,10 @@ def read_grey(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{path}: {image.width} x {image.height} px, more than {MAX_PIXELS} are not read")
-                if _meant_turned(image, size):
-                    image = ImageOps.exif_transpose(image)
+            with Image.open(path) as file:
+                if file.width * file.height > MAX_PIXELS:
+                    raise DataError(f"{path}: {file.width} x {file.height} px, more than {MAX_PIXELS} are not read")
+                image: Any = ImageOps.exif_transpose(file) if _meant_turned(file, size) else file
                 if image.mode.startswith("I") or image.mode == "F":
                     values = np.asarray(image, dtype=np.float64)
                 else:

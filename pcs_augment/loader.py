@@ -106,7 +106,8 @@ class AugmentedLoader:
     def set_epoch(self, epoch: int) -> None:
         """Key the noise of the coming iteration; the loader and its samplers are told too where they want to know."""
         self.epoch = check_epoch(epoch)
-        waiting, asked = [self.loader], []
+        waiting: list[Any] = [self.loader]
+        asked: list[Any] = []
         while waiting:  # a batch sampler has a sampler of its own, which may hold another one
             one = waiting.pop()
             if any(one is other for other in asked):
@@ -172,6 +173,7 @@ class AugmentedLoader:
         source = images if images.is_cuda or images.is_pinned() else images.pin_memory()
         with torch.cuda.stream(self._copies):
             given = source.to(self.device, non_blocking=True)
+        assert self._copies is not None  # it comes with the other one
         self._stream.wait_stream(self._copies)
         given.record_stream(self._stream)
         with torch.cuda.stream(self._stream):

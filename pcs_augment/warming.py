@@ -53,7 +53,7 @@ def _work(pipeline: Augmentation, shape: tuple[int, int, int, int]) -> Iterator[
         targets = _objects(shape)
         for epoch in range(_EPOCHS):
             yield certain, targets, certain.draw(shape, targets, epoch=epoch)
-        shape = (shape[0], *step.output_size(shape)[1:])  # type: ignore[assignment]
+        shape = (shape[0], *step.output_size(shape)[1:])
 
 
 def _objects(shape: tuple[int, int, int, int]) -> Targets:

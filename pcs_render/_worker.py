@@ -259,7 +259,8 @@ def _mesh(bpy, name, solid, cuts, smooth):
 
 def _ball(bpy, name, radius, rings=24):
     """A sphere of quadrilaterals between circles of latitude, shaded smoothly."""
-    points, faces = [(0.0, 0.0, radius), (0.0, 0.0, -radius)], []
+    points = [(0.0, 0.0, radius), (0.0, 0.0, -radius)]
+    faces: list[tuple[int, ...]] = []
     around = 2 * rings
     for ring in range(1, rings):
         z, r = radius * math.cos(math.pi * ring / rings), radius * math.sin(math.pi * ring / rings)

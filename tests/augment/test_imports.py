@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import pcs_augment as pa
 from pcs_augment import dispatch
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,7 @@ FLOORS = {
         {"steps"},
         {"pipeline", "json_labels"},
         {"microscope"},
+        {"images"},
         {"data", "reference", "packing"},
         {"loader", "warming", "gallery", "bench", "interop", "published"},
         {"freeze"},
@@ -30,10 +32,10 @@ FLOORS = {
         {"demo"},
     ],
     "pcs_render": [
-        {"errors", "files", "exact", "png", "draw", "_worker"},
+        {"errors", "files", "exact", "png", "draw", "_worker", "console", "published"},
         {"settings", "locate", "scene", "process"},
-        {"profile", "geometry", "shards", "statistics"},
-        {"blender", "labels", "habits", "fit", "export"},
+        {"profile", "geometry", "shards", "statistics", "look"},
+        {"blender", "labels", "habits", "fit", "export", "contact"},
         {"install", "generate", "report"},
         {"production"},
         {"cluster"},
@@ -133,6 +135,7 @@ def implementations():
 
 
 def test_implementations_have_the_arguments_of_the_definition():
+    assert pa.default_pipeline().steps  # loads them all
     seen = set()
     for name, wing, definition, implementation in implementations():
         signature = inspect.signature(getattr(implementation, "py_func", implementation))

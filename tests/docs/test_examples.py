@@ -38,7 +38,7 @@ def test_frozen_sets_are_the_same_twice(tmp_path):
 def test_own_steps_keep_the_laws():
     """A batch is its samples one by one, and boxes follow the half turn."""
     example = load("own_step")
-    images, targets = example.main()
+    images, _ = example.main()
     assert images.shape == (4, 1, 48, 64)
     step = example.HalfTurn(p=1.0)
     box = {"boxes": torch.tensor([[10.0, 12.0, 8.0, 4.0, 0.3]]), "labels": torch.tensor([0])}

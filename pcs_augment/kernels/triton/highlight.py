@@ -60,8 +60,11 @@ def paint_objects(
     ends = np.append(0, np.cumsum(corners.numpy()))
     for some in in_goes(len(sample), 3 * height * columns):
         mine = slice(*np.searchsorted(owner.numpy(), (sample[some][0], sample[some][-1] + 1)))
-        objects = (column[mine] for column in (owner, corners, kind, offset, shift, width))
-        _paint_some(images, sample[some], taps[some], *objects, points[ends[mine.start] : ends[mine.stop]])
+        mine_points = points[ends[mine.start] : ends[mine.stop]]
+        _paint_some(
+            images, sample[some], taps[some], owner[mine], corners[mine], kind[mine], offset[mine], shift[mine], width[mine],
+            mine_points,
+        )  # fmt: skip
 
 
 def _paint_some(

@@ -1,6 +1,7 @@
 """The noise of real micrographs, in training only, and the normalisation of grey values.
 
-The steps are those of docs/method.md, in order, with every number that can be chosen; ``pcs_augment`` says what each means. Off:
+The steps are those of docs/method.md, in order, with every number that can be chosen; ``pcs_augment`` says what each means.
+Off:
 ``--cfg-options model.data_preprocessor.augment=None``.
 """
 

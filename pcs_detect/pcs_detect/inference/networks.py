@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from ..boxes import Floats
-from ..errors import DataError, InputError, InstallationError
+from ..errors import InputError, InstallationError
+from ..models import shipped
 from ..photographs.grey import Grey
 from .look import Look
 
@@ -39,19 +39,6 @@ class Network(Protocol):
 
     def find(self, images: list[Grey]) -> list[tuple[Floats, NDArray]]:
         """(N, 5) boxes le90 and (N,) scores in each of (H, W) grey values 0..255 of one size, suppressed."""
-
-
-def shipped(ending: str = ".onnx") -> Path:
-    """The detector that comes with the package: its ONNX file, its weights (.pth) to train on from, or its card (.md).
-
-    Raises:
-        DataError: this copy of the package came without.
-    """
-    folder = Path(str(resources.files("pcs_detect.models")))
-    files = sorted(folder.glob(f"*{ending}"))
-    if len(files) != 1:
-        raise DataError(f"{folder} holds {len(files)} files *{ending}, not one: this copy of pcs-detect lacks its detector")
-    return files[0]
 
 
 def open_network(

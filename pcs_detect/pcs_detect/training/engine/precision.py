@@ -34,7 +34,7 @@ class Bfloat16Hook(Hook):
             part = getattr(model, name, None)
             if isinstance(part, nn.Module):
                 # a method, so that a copy of the model runs its own weights
-                part.forward = MethodType(_forward, part)  # type: ignore[method-assign]
+                part.forward = MethodType(_forward, part)
 
 
 def _forward(self: nn.Module, *inputs: Any, **options: Any) -> Any:

@@ -24,7 +24,7 @@ from .. import openmmlab  # noqa: F401  # isort: skip  # first: it makes mmrotat
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ...errors import InputError
-from ...inference.networks import shipped
+from ...models import shipped
 from .checkpoints import read_checkpoint
 from .settings import settings_of, tested_otherwise
 
