@@ -36,7 +36,7 @@ except ImportError:
 ROUND = 0.05  # s
 AWAY = 2**28  # bytes of inputs that take turns: more than any cache holds
 LIBRARIES = ("torch", "numpy", "numba", "triton", "kornia", "torchvision", "albumentations", "opencv-python-headless", "scipy")
-SMALL = ("noise", "perlin-numpy", "opensimplex", "pytest-benchmark")
+SMALL = ("pyfastnoisesimd", "noise", "perlin-numpy", "opensimplex", "pytest-benchmark")
 IMPORTED = {"perlin-numpy": "perlin_numpy", "opencv-python-headless": "cv2"}
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks a server for its newest version otherwise

@@ -64,14 +64,17 @@ def test_worst_case(batch, clock):
     clock(call, count, GROUP, "worst case")
 
 
-def test_as_published(clock):
-    """One image at a time on the host: OpenCV in 8 bits, Perlin noise from the ``noise`` package."""
-    imported("noise")
-    published = imported("pcs_augment.published")
+@pytest.mark.parametrize("package", ["pyfastnoisesimd", "noise"])
+def test_as_published(clock, monkeypatch, package):
+    """One image at a time on the host: OpenCV in 8 bits, Perlin noise from the published code's library, or point by point."""
+    module, published = imported(package), imported("pcs_augment.published")
+    if package == "pyfastnoisesimd" and not hasattr(np, "product"):
+        monkeypatch.setattr(np, "product", np.prod, raising=False)  # the library is older than NumPy 2
+    monkeypatch.setattr(published, "noise_package", lambda: module)
     images, targets, _ = cached_batch()
     host, rng = [(i[0].numpy(), t) for i, t in zip(images, targets)], np.random.default_rng(1)
     call = lambda: [published.augment(image, target, rng) for image, target in host]  # noqa: E731
-    clock(call, len(host), GROUP, "as published, on the host")
+    clock(call, len(host), GROUP, f"as published, on the host, noise from {package}")
 
 
 @pytest.mark.parametrize(("position", "name"), STEPS, ids=[f"{i + 1:02d}-{n}" for i, n in STEPS])

@@ -1,12 +1,15 @@
 """The pipeline as the published code works, to time the library against: one image at a time, 8-bit steps in OpenCV, Perlin
-noise from the ``noise`` package, its own random numbers.
+noise from the SIMD library ``pyfastnoisesimd``, as published, its own random numbers.
 
-Needs pip install 'pcs-augment[reference,noise]'.
+Needs pip install 'pcs-augment[reference]', and pyfastnoisesimd or, where that cannot be built, the slower package ``noise``.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from itertools import repeat
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -15,12 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InputError, PcsError
 from .reference import Array, Target, as_float64, blend, flip, interference, noise_layer, outline_of, rotate90, spline
 
+_SIMD = 16  # values that the widest registers hold; a row must fill them
+
 
 def augment(image: ArrayLike, target: Target | None, rng: np.random.Generator) -> tuple[Array, Target | None]:
     """The default pipeline for one (H, W) image in [0, 1] with its own random numbers, 8-bit where the published code is.
 
-    Gaussians always have sigma 2; two bands where it darkens rows twice; Perlin noise from the noise package.
-    Returns the image and the target with ``keep (N,)``. Raises PcsError where the noise package is missing.
+    Gaussians always have sigma 2; two bands where it darkens rows twice; Perlin noise as ``noise_package`` says.
+    Returns the image and the target with ``keep (N,)``. Raises PcsError where both packages are missing.
     """
     x = np.array(image, dtype=np.float64)
     if x.ndim != 2:
@@ -85,16 +90,30 @@ def _scale(height: int, width: int, rng: np.random.Generator) -> float:
     return 4 * max(1.0, np.hypot(height, width) / 4) ** rng.random()
 
 
+def noise_package() -> ModuleType:
+    """pyfastnoisesimd where it is installed and NumPy still has what it calls, else noise. Raises PcsError."""
+    for name in ("pyfastnoisesimd", "noise"):
+        if name == "noise" or hasattr(np, "product"):
+            with suppress(ImportError):
+                return import_module(name)
+    raise PcsError(
+        "the published pipeline needs Perlin noise that is compiled: pip install --no-build-isolation pyfastnoisesimd "
+        "(which calls np.product, so NumPy 1), or pip install noise"
+    )
+
+
 def _perlin(height: int, width: int, rng: np.random.Generator) -> Array:
-    """A slice of 3-D noise that starts on a lattice point; the package computes one point per call."""
-    try:
-        from noise import pnoise3
-    except ImportError as e:
-        raise PcsError("the published pipeline needs the noise package (it is compiled): pip install noise") from e
-    k, (first, second, z) = _scale(height, width, rng), rng.integers(0, 256, 3)
-    x, y = (np.arange(n) / k + start for n, start in ((width, first), (height, second)))
-    every = map(pnoise3, np.tile(x, height).tolist(), np.repeat(y, width).tolist(), repeat(float(z)))
-    return np.fromiter(every, np.float64, height * width).reshape(height, width)
+    """A slice of 3-D noise that starts on a lattice point."""
+    package, k = noise_package(), _scale(height, width, rng)
+    if package.__name__ == "noise":  # which computes one point per call
+        first, second, z = rng.integers(0, 256, 3)
+        x, y = (np.arange(n) / k + start for n, start in ((width, first), (height, second)))
+        every = map(package.pnoise3, np.tile(x, height).tolist(), np.repeat(y, width).tolist(), repeat(float(z)))
+        return np.fromiter(every, np.float64, height * width).reshape(height, width)
+    made = package.Noise(seed=int(rng.integers(2**31)), numWorkers=1)  # a slice is not shared out among workers
+    made.noiseType, made.frequency = package.NoiseType.Perlin, 1 / k
+    wide = -(-width // _SIMD) * _SIMD
+    return made.genAsGrid((1, height, wide), [0, 0, 0])[0, :, :width]
 
 
 def _highlights(target: Target, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

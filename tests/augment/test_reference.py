@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from pathlib import Path
 
 import cv2
@@ -464,6 +465,31 @@ def test_published_pipeline(sample, monkeypatch):
 
 
 def test_published_pipeline_names_the_missing_package(monkeypatch):
-    monkeypatch.setitem(sys.modules, "noise", None)
+    for package in ("pyfastnoisesimd", "noise"):
+        monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(PcsError, match="pip install noise"):
         published._perlin(4, 4, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("width", [16, 21])
+def test_published_noise_takes_the_published_library(monkeypatch, width):
+    """Where NumPy has what it calls; it fills whole registers, and what is beyond the image is cut off."""
+
+    class Noise:
+        def __init__(self, seed, numWorkers):
+            self.seed = seed
+
+        def genAsGrid(self, shape, start):
+            assert shape[2] % 16 == 0
+            assert self.noiseType == "perlin"
+            return np.arange(np.prod(shape), dtype=np.float32).reshape(shape) * self.frequency
+
+    library = types.ModuleType("pyfastnoisesimd")
+    library.Noise, library.NoiseType = Noise, types.SimpleNamespace(Perlin="perlin")
+    monkeypatch.setitem(sys.modules, "pyfastnoisesimd", library)
+    monkeypatch.setattr(np, "product", np.prod, raising=False)
+    assert published.noise_package() is library
+    out = published._perlin(5, width, np.random.default_rng(0))
+    assert out.shape == (5, width)
+    assert np.ptp(np.diff(out[0])) < 1e-6 * out.max()
+    assert out[1, 0] > out[0, -1]
