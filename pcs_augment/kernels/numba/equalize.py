@@ -22,7 +22,7 @@ def _extent(x):
 
 
 @compiled
-def _equalize_row(x, out, parts, heavy, passes):
+def equalize_row(x, out, parts, heavy, passes):
     """equalize.equalize_rows of one row; heavy: how many pixels a bin may hold."""
     n = np.int64(x.size)
     index, counts = np.zeros(x.size, np.int32), np.full(1, n)
@@ -71,5 +71,5 @@ def _equalize_row(x, out, parts, heavy, passes):
 def equalize_rows(x: Tensor) -> Tensor:
     rows = x.contiguous().numpy()
     ranks, most = np.empty_like(rows), HEAVY * rows.shape[1]
-    run_all(lambda i: _equalize_row(rows[i], ranks[i], PARTS, most, PASSES), range(len(rows)))
+    run_all(lambda i: equalize_row(rows[i], ranks[i], PARTS, most, PASSES), range(len(rows)))
     return torch.from_numpy(ranks)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ...noise.layer import BINS, RANKS, SCALING, LayerSums, counted_ranks
+from ...noise.interference import corner_terms, fixed_point, resonant
+from ...noise.layer import BINS, RANKS
+from ...noise.perlin import geometry
 from ...noise.textures import textures_of
+from ...rng import device_table
 from ...statistics import EXP2
 from .compiling import compiled
+from .interference import add_textures
+from .perlin import add_texture
 from .statistics import STRIP, clip, deviation
-from .threads import run_all
+from .threads import run_all, scratch
 
 F = np.float32
 _ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
@@ -18,81 +23,29 @@ _C0, _C1, _C2, _C3, _C4, _C5 = (F(c) for c in EXP2)
 
 
 @compiled
-def _add_perlin(sums, scaling, bins, ranks, gradients, columns, cell_x, x_near, x_far, cell_y, y_near, y_far):
-    """Add the ranks of one Perlin texture to (H * W,) sums: perlin.Lattices.field, then layer.LayerSums._perlin."""
-    height, width = cell_y.size, cell_x.size
-    rows = gradients.shape[1] // columns
-    across = np.empty((2, rows, width), F)
-    for c in range(2):
-        for j in range(rows):
-            g = gradients[c, j * columns : (j + 1) * columns]
-            for i in range(width):
-                across[c, j, i] = g[cell_x[i]] * x_near[c, i] + g[cell_x[i] + 1] * x_far[c, i]
-    index = np.empty(height * width, np.int16)
-    offset = F(bins / 2)
-    for y in range(height):
-        j = cell_y[y]
-        a0, a1, b0, b1 = across[0, j], across[1, j], across[0, j + 1], across[1, j + 1]
-        n0, n1, f0, f1 = y_near[0, y], y_near[1, y], y_far[0, y], y_far[1, y]
-        row = index[y * width : (y + 1) * width]
-        for i in range(width):
-            value = (a0[i] * n0 + b0[i] * f0) + (a1[i] * n1 + b1[i] * f1)
-            row[i] = np.int16(np.int32(value * scaling + offset))
-    # neighbours often share a bin: four tables keep their increments apart
-    counts = np.zeros((4, bins), np.int32)
-    whole = index.size // 4 * 4
-    for i in range(0, whole, 4):
-        counts[0, index[i]] += 1
-        counts[1, index[i + 1]] += 1
-        counts[2, index[i + 2]] += 1
-        counts[3, index[i + 3]] += 1
-    for i in range(whole, index.size):
-        counts[0, index[i]] += 1
-    table = np.empty(bins, np.int32)
-    below, n = np.int64(0), np.int64(index.size)
-    for b in range(bins):
-        here = np.int64(counts[0, b] + counts[1, b] + counts[2, b] + counts[3, b])
-        table[b] = ((2 * below + here) * ranks + n) // (2 * n)
-        below += here
-    for i in range(index.size):
-        sums[i] += table[index[i]]
-
-
-@compiled
-def _add_waves(sums, tables, rows, columns):
-    """Add the ranks of several plane waves to (H * W,) sums: layer.LayerSums._interference."""
-    height, width = rows.shape[1], columns.shape[1]
-    for y in range(height):
-        out = sums[y * width : (y + 1) * width]
-        for t in range(len(tables)):
-            table, column, first = tables[t], columns[t], rows[t, y]
-            for i in range(width):
-                out[i] += table[first + column[i]]
-
-
-@compiled
 def _layer_ranks(sums, bins):
     """layer._equalize_counts: the table from sums to equalised values."""
-    counts = np.zeros(bins, np.int64)
+    counts = np.zeros(bins, np.int32)
     for s in sums:
         counts[s] += 1
     table = np.empty(bins, F)
     below, step = np.int64(0), F(0.5 / sums.size)
     for b in range(bins):
-        table[b] = F(2 * below + counts[b]) * step
-        below += counts[b]
+        here = np.int64(counts[b])
+        table[b] = F(2 * below + here) * step
+        below += here
     return table
 
 
 @compiled
-def _blend(image, sums, counts, ranks, equalize_layer, c):
-    """layers._blend for one image with (2, H * W) sums of ``counts`` textures."""
+def _blend(image, sums, bounds, equalize_layer, c):
+    """layers._blend for one image with (2, H * W) sums of ranks."""
     strength = deviation(image) * c
+    counts = bounds[1] - bounds[0], bounds[2] - bounds[1]
     if equalize_layer:
-        bins = max(counts[0], counts[1]) * ranks + 1
-        first, second = _layer_ranks(sums[0], bins), _layer_ranks(sums[1], bins)
+        first, second = _layer_ranks(sums[0], counts[0] * RANKS + 1), _layer_ranks(sums[1], counts[1] * RANKS + 1)
     flat = image.reshape(image.shape[0], -1)
-    scale0, scale1 = F(1.0 / (ranks * counts[0])), F(1.0 / (ranks * counts[1]))
+    scale0, scale1 = F(1.0 / (RANKS * counts[0])), F(1.0 / (RANKS * counts[1]))
     layer, w = np.empty(STRIP, F), np.empty(STRIP, F)
     for start in range(0, flat.shape[1], STRIP):
         stop = min(start + STRIP, flat.shape[1])
@@ -119,35 +72,51 @@ def _blend(image, sums, counts, ranks, equalize_layer, c):
                 strip[i] = clip((w[i] * layer[i] + strip[i]) / (w[i] + _UNIT))
 
 
+@compiled
+def _perlin(image, sums, bounds, geometry, items, keys, unit, equalize_layer, c):
+    """Blend an image with layers of textures bounds[0] .. bounds[1] - 1 and bounds[1] .. bounds[2] - 1."""
+    height, width = image.shape[1:]
+    index, counts = np.empty(height * width, np.uint16), np.empty((2, BINS), np.int32)
+    sums[:] = 0
+    for k in range(2):
+        for t in range(bounds[k], bounds[k + 1]):
+            step, shift_x, shift_y, columns, rows = geometry[t]
+            room = (index, counts)
+            add_texture(sums[k], *room, step, shift_x, shift_y, columns, rows, items[t], keys[t], unit, height, width)
+    _blend(image, sums, bounds, equalize_layer, c)
+
+
+@compiled
+def _interference(image, sums, bounds, waves, corners, factors, counted, equalize_layer, c):
+    height, width = image.shape[1:]
+    sums[:] = 0
+    for k in range(2):
+        mine = slice(bounds[k], bounds[k + 1])
+        add_textures(sums[k], waves[mine], corners[mine], factors[mine], counted[mine], height, width)
+    _blend(image, sums, bounds, equalize_layer, c)
+
+
 def add_layers(
     images: Tensor, sample: Tensor, layer: Tensor, item: Tensor, scale: Tensor, first: Tensor, second: Tensor, keys: Tensor,
     kind: str, c: float, equalize_layer: bool,
 ) -> None:  # fmt: skip
     pixels, table = images.numpy(), textures_of(sample, layer, item, scale, first, second, keys)
-    layers = LayerSums(kind, table, images.shape[2], images.shape[3], images.device, None)
+    height, width = images.shape[2:]
+    lists: tuple
+    if kind == "perlin":
+        g = geometry(table, height, width)
+        places = np.stack((g.step, g.shift_x, g.shift_y, g.columns, g.rows), -1)
+        work, lists = _perlin, (places, item.numpy(), keys.numpy(), device_table("unit", images.device).numpy())
+    else:
+        ends = (v.astype(F) for v in corner_terms(table, height, width))
+        work, lists = _interference, (np.stack(fixed_point(table), -1), *ends, resonant(table, height, width))
     samples, start = np.unique(table["sample"], return_index=True)
-    ends = np.append(start, len(table["sample"]))
     middle = start + np.add.reduceat(table["layer"] == 0, start)
+    bounds = np.stack((start, middle, np.append(start[1:], len(table["sample"]))), -1)
 
     def one(j: int) -> None:
-        a, b, end = ends[j], middle[j], ends[j + 1]
-        sums = np.stack((_sums(layers, a, b), _sums(layers, b, end)))
-        _blend(pixels[samples[j]], sums, np.array([b - a, end - b]), RANKS, equalize_layer, F(c))
+        most = np.diff(bounds[j]).max()
+        sums = scratch((2, height * width), np.uint16 if most * RANKS < 65536 else np.uint32)
+        work(pixels[samples[j]], sums, bounds[j], *lists, equalize_layer, F(c))
 
     run_all(one, range(len(samples)))
-
-
-def _sums(layers: LayerSums, a: int, b: int) -> np.ndarray:
-    """(H * W,) sums of the ranks of textures a .. b - 1."""
-    out = np.zeros(layers.height * layers.width, np.int32)
-    if layers.kind == "perlin":
-        for t in range(a, b):
-            _add_perlin(out, F(SCALING), BINS, RANKS, *layers.lattices.arrays(t))
-        return out
-    plain = np.flatnonzero(~layers.resonant[a:b]) + a
-    if len(plain):
-        tables = (layers.wave_tables, layers.short_rows, layers.short_columns)
-        _add_waves(out, *(v.numpy()[plain] for v in tables))
-    for t in (np.flatnonzero(layers.resonant[a:b]) + a).tolist():
-        out += counted_ranks(layers.rows[t : t + 1], layers.columns[t : t + 1])[0].numpy()
-    return out

@@ -21,7 +21,7 @@ def _add_noise(x, sigma, key, table):
     flat = x.reshape(-1)
     words, halves = np.empty((4, CALLS), np.uint32), np.empty(8 * CALLS, np.int64)
     for first in range(0, flat.size, 8 * CALLS):
-        block(first // 8, _LANE, key, words, halves)
+        block(first // 8, 0, _LANE, key, words, halves)
         for i in range(min(8 * CALLS, flat.size - first)):
             flat[first + i] = clip(flat[first + i] + table[halves[i]] * sigma)
 
@@ -37,7 +37,7 @@ def _add_impulses(x, white, black, key):
     flat = x.reshape(x.shape[0], pixels)
     words, halves = np.empty((4, CALLS), np.uint32), np.empty(8 * CALLS, np.int64)
     for first in range(0, pixels, 8 * CALLS):
-        block(first // 8, _LANE, key, words, halves)
+        block(first // 8, 0, _LANE, key, words, halves)
         for i in range(min(8 * CALLS, pixels - first)):
             if halves[i] < white:
                 flat[:, first + i] = _UNIT

@@ -32,11 +32,11 @@ def _philox(c0, c1, c2, c3, k0, k1):
 
 
 @compiled
-def block(first, lane, key, words, halves):
+def block(first, item, lane, key, words, halves):
     """rng.halves: the 16-bit numbers of CALLS calls of a lane, from call ``first`` on; words (4, CALLS) is room to work in."""
     c0, c1, c2, c3 = words
     for i in range(CALLS):
-        c0[i], c1[i], c2[i], c3[i] = first + i, 0, lane, 0
+        c0[i], c1[i], c2[i], c3[i] = first + i, item, lane, 0
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
     for _ in range(10):
         round0, round1 = np.uint32(k0), np.uint32(k1)
@@ -54,7 +54,7 @@ def _halves(out, keys, lane):
     words, halves = np.empty((4, CALLS), np.uint32), np.empty(8 * CALLS, np.int64)
     for row in range(len(out)):
         for first in range(0, out.shape[1], 8 * CALLS):
-            block(first // 8, lane, keys[row], words, halves)
+            block(first // 8, 0, lane, keys[row], words, halves)
             count = min(8 * CALLS, out.shape[1] - first)
             out[row, first : first + count] = halves[:count]
 

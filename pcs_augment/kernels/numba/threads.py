@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,18 @@ def run_all(task: Callable[[Any], None], jobs: Iterable[Any]) -> None:
     # a forked worker process must not inherit the pool of its parent
     for _ in _pool(os.getpid(), threads).map(task, jobs):
         pass
+
+
+_rooms = threading.local()
+
+
+def scratch(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Room to work in of this thread, with whatever the last task left there."""
+    known = _rooms.__dict__.setdefault("of", {})
+    if (shape, dtype) not in known:
+        known.clear()  # sizes of images change seldom
+        known[shape, dtype] = np.empty(shape, dtype)
+    return known[shape, dtype]
 
 
 def each_image(kernel: Callable[..., None], images: Tensor, sample: Tensor, *columns: Any, constants: tuple = ()) -> None:
