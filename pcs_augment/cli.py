@@ -12,11 +12,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import InputError, PcsError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,8 +43,6 @@ def guarded(program: str, work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130
-    except torch.cuda.OutOfMemoryError:
-        message = "the device's memory is full; use a smaller --batch-size or --size, or --device cpu"
     except MemoryError:
         message = "out of memory; use smaller images, or a smaller --batch-size"
     except PcsError as e:
@@ -51,6 +51,10 @@ def guarded(program: str, work: Callable[[], None]) -> int:
         message = f"{e.filename or 'output'}: {e.strerror or e}"
         with contextlib.suppress(OSError, ValueError):  # or the interpreter would try once more, and complain, on its way out
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except RuntimeError as e:
+        if "torch" not in sys.modules or not isinstance(e, sys.modules["torch"].cuda.OutOfMemoryError):
+            raise
+        message = "the device's memory is full; use a smaller --batch-size or --size, or --device cpu"
     print(f"{program}: error: {message}", file=sys.stderr)
     return 1
 
@@ -202,6 +206,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def chosen_device(name: str | None) -> torch.device:
     """The device by its name, tried out. Raises InputError."""
+    import torch  # here: help and version must not wait for it
+
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
