@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import InputError
 from ..photographs.grey import Matching, check_matching
 
+FINEST = 2.0  # a picture is magnified by so much at most
 SEEN = 800  # px of the longer side that the finest scale shows at least, if the photograph has them
 
 
@@ -58,12 +59,12 @@ class Look:
     def needed(self, size: tuple[int, int]) -> tuple[float, ...]:
         """The scales that a photograph of ``size`` (H, W) px needs.
 
-        Coarser ones only where crystals could be that large; and finer ones, twice and four times as fine but never finer than
-        the photograph, where it would have fewer than SEEN px: cameras of few px show crystals with few px.
+        Coarser ones only where crystals could be that large; and finer ones, up to twice as fine as the photograph, where it
+        would have fewer than SEEN px: cameras of few px show crystals with few px.
         """
         finest = self.scales[0]
         finer: list[float] = []
-        while len(self.scales) > 1 and finest * 2 <= 1 and max(size) * finest < SEEN:
+        while len(self.scales) > 1 and finest * 2 <= FINEST and max(size) * finest < SEEN:
             finest *= 2
             finer.insert(0, finest)
         every = [*finer, *self.scales]
