@@ -1,7 +1,8 @@
 """What the keys of a target mean: by name, never by length.
 
 Per object, one entry each, removed with their objects: ``boxes (N, 5)``, ``polygons``, ``labels``, ``masks (N, H, W)``,
-``keypoints (N, K, 2)`` (or with a third column, left alone), ``xyxy (N, 4)``, ``scores``, ``keep``. The first two and masks,
+``keypoints (N, K, 2)`` (or with a third column, left alone), ``xyxy (N, 4)``, ``scores``, ``keep``, and what pcs_render says
+of its crystals (``depth``, ``model``, ``refractive_index``). The first two and masks,
 keypoints and xyxy follow every symmetry. Per image, left alone: ``image_id``, ``orig_size``, ``index``, ``size``, strings and
 scalars. A key of any other name is left alone too, but one with as many entries as there are objects is refused: whether it
 belongs to the objects is said by ``per_object=`` and ``per_image=``.
@@ -21,7 +22,8 @@ from torch import Tensor
 from .errors import InputError
 from .ragged import Outlines, Target
 
-PER_OBJECT = ("boxes", "polygons", "labels", "masks", "keypoints", "xyxy", "scores", "keep")
+RENDERED = ("depth", "model", "refractive_index")  # what data sets of pcs_render say about each crystal besides
+PER_OBJECT = ("boxes", "polygons", "labels", "masks", "keypoints", "xyxy", "scores", "keep", *RENDERED)
 PER_IMAGE = ("image_id", "orig_size", "index", "size")
 PLACED = ("masks", "keypoints", "xyxy")  # places beside boxes and polygons
 

@@ -101,7 +101,7 @@ def test_freeze_command(tmp_path: Path, capsys) -> None:
     assert main([*command, "--seed", "1"]) == 0
     streams = capsys.readouterr()
     assert "3 images" in streams.out
-    assert "freezing" in streams.err  # the progress bar
+    assert streams.err == ""  # progress is a line a minute where there is no terminal
     assert main([*command, "--seed", "1", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     assert main([*command, "--seed", "2"]) == 1
