@@ -4,7 +4,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -51,5 +50,4 @@ def test_own_steps_keep_the_laws():
 
 
 def test_the_lightning_loop_trains():
-    pytest.importorskip("lightning", reason="an optional dependency of one example")
     assert load("lightning_loop").main(epochs=1) is not None
