@@ -98,7 +98,7 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def gpu_detect(session: nox.Session) -> None:
-    """The tests of pcs_detect that need a CUDA device; compiles the toolbox's operations for it."""
+    """The tests of pcs_detect that need a CUDA device; compiles OpenMMLab's operations for it."""
     install_detect(session)
     session.chdir("pcs_detect")
     session.run("pytest", "-m", "gpu", *session.posargs)

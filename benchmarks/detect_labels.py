@@ -1,7 +1,7 @@
 """Opening labels of the published size: ``python benchmarks/detect_labels.py [--images N] [--folder F] [--plain]``.
 
 Writes a gzip-compressed JSON in the layout of the published training set (322,558 images, 16.8 million crystals), opens it with
-PCSDataset in a process of its own and fetches labels of random images. Needs 3 GB of disk, 6 GB with --plain (not compressed),
+PcsDataset in a process of its own and fetches labels of random images. Needs 3 GB of disk, 6 GB with --plain (not compressed),
 for some minutes.
 """
 
@@ -69,10 +69,10 @@ def write(path: Path, images: int, compress: bool) -> tuple[int, int]:
 
 def measure(path: Path) -> dict[str, float]:
     """In this process, which must not have opened anything before."""
-    from pcs_augment import PCSDataset
+    from pcs_augment import PcsDataset
 
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-    data = PCSDataset(path)
+    data = PcsDataset(path)
     out = {"open, s": time.perf_counter() - started}
     after = resource.getrusage(resource.RUSAGE_SELF)
     out["of the processor, user, s"] = after.ru_utime - before.ru_utime

@@ -1,7 +1,7 @@
 """What each way of rendering costs and how close it comes: ``python benchmarks/render_profiles.py --out FOLDER``.
 
 Renders the same scenes under every candidate and compares with 512 samples of another seed; writes a table and a plot of PSNR
-over cost. Pictures and times are kept in the folder, so a run that is stopped goes on. Cost is processor time, the sum over
+over cost. Pictures and times are kept in the folder, so a run that is stopped resumes. Cost is processor time, the sum over
 threads, divided by two: seconds on two cores, whatever else the machine does.
 """
 

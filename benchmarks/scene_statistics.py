@@ -31,7 +31,7 @@ def _begin(shapes: list[np.ndarray]) -> None:
 
 
 def _one(job: tuple[str, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
-    """Boxes, targets, targets given up, covered area of one scene."""
+    """Boxes, targets, targets skipped, covered area of one scene."""
     rule, seed, image = job
     scene = generate.scene(Settings(rule=rule), seed, image, _given["shapes"])
     found = labels(scene)
@@ -81,7 +81,7 @@ def totals(analyses: list[Analysis], seconds: list[float]) -> str:
             "crystals per image (simulated without geometry)": f"{s.counts.mean():.2f} ({a.process.counts.mean():.2f})",
             "images with the largest number of crystals": f"{full:.2%}",
             "covered, asked for and reached": f"{s.covered[:, 0].mean():.4f}, {s.covered[:, 1].mean():.4f}",
-            "targets given up": given_up,
+            "targets skipped": given_up,
             "their share of the area, mean aspect ratio": f"{share:.4%}, {ratio:.2f}",
             "distance of targets placed from all drawn": ", ".join(f"{k} {v:.6f}" for k, v in a.shifts.items()),
             "summed area per class over its mean, lowest to highest": f"{c.relative.min():.3f} to {c.relative.max():.3f}",

@@ -89,7 +89,7 @@ def build(count: int) -> None:
         seconds = time.perf_counter() - start
         crystals, unmet = sum(len(s.crystals) for s in scenes), sum(len(s.unmet) for s in scenes)
         print(
-            f"{rule}: {count} scenes, {crystals / count:.1f} crystals each, {unmet} of {crystals + unmet} targets given up: "
+            f"{rule}: {count} scenes, {crystals / count:.1f} crystals each, {unmet} of {crystals + unmet} targets skipped: "
             f"{seconds:.1f} s, {seconds / crystals * 1e3:.2f} ms per crystal, so {seconds / crystals * 5000:.1f} s for 100 x 50"
         )
 

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pcs_augment.data import PCSDataset
+from pcs_augment.data import PcsDataset
 from pcs_augment.freeze import freeze
 from pcs_detect.crystals.tables import crystal_table, write_table
 from pcs_detect.sizes.comparisons import ks_test
@@ -107,7 +107,7 @@ def renamed(clean: Path) -> None:
 
 def labels(path: Path) -> pd.DataFrame:
     """The labels as a table of crystals."""
-    data = PCSDataset(path)
+    data = PcsDataset(path)
     tables = []
     for (image, target, _), name in zip(data, data.file_names):
         boxes = target["boxes"].double().numpy()

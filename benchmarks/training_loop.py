@@ -39,7 +39,7 @@ class InMemory(Dataset):
     """The bundled images over and over, under ever new indices."""
 
     def __init__(self, length: int) -> None:
-        data = pa.PCSDataset(sample_path())
+        data = pa.PcsDataset(sample_path())
         self.samples = [data[i][:2] for i in range(len(data))]
         self.length = length
 

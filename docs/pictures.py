@@ -29,7 +29,7 @@ def steps() -> list[type[Step]]:
 
 def picture(kind: type[Step]) -> np.ndarray:
     """(H, W) the same picture before, and several times after, a step that is certain."""
-    image, target, _ = pa.PCSDataset(sample_path())[1]
+    image, target, _ = pa.PcsDataset(sample_path())[1]
     step = kind(p=1.0) if "p" in inspect.signature(kind).parameters else kind()
     images, targets = image[None].repeat(SHOWN, 1, 1, 1), [target] * SHOWN
     out, _ = step(images, targets, index=torch.arange(SHOWN), epoch=1)

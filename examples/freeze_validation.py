@@ -16,7 +16,7 @@ def main(data: str | Path | None = None, out: str | Path = "frozen") -> Path:
     source = Path(data) if data is not None else sample_path()
     freeze(source, Path(out), seed=0)
     labels = Path(out) / source.name
-    frozen = pa.PCSDataset(labels)
+    frozen = pa.PcsDataset(labels)
     print(f"{labels}: {len(frozen)} augmented images; the same seed makes the same files again")
     return labels
 

@@ -37,7 +37,7 @@ class Counter(lightning.LightningModule):
 
 def main(epochs: int = 1) -> Counter:
     """Train for some epochs."""
-    loader = DataLoader(pa.PCSDataset(sample_path()), batch_size=4, shuffle=True, collate_fn=pa.collate)
+    loader = DataLoader(pa.PcsDataset(sample_path()), batch_size=4, shuffle=True, collate_fn=pa.collate)
     model = Counter()
     trainer = lightning.Trainer(max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False)
     trainer.fit(model, loader)

@@ -13,7 +13,7 @@ from pcs_augment.sample import sample_path
 
 def main(epochs: int = 4) -> list[float]:
     """Train for some epochs; returns the mean loss of each."""
-    data = pa.PCSDataset(sample_path())  # or the path of your own PCS or COCO JSON
+    data = pa.PcsDataset(sample_path())  # or the path of your own PCS or COCO JSON
     pipeline = pa.default_pipeline(seed=0)
     loader = DataLoader(data, batch_size=4, shuffle=True, collate_fn=pa.DrawingCollate(pipeline))
     batches = pa.AugmentedLoader(loader, pipeline)  # on the GPU where there is one

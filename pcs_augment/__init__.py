@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .base import Augmentation, Step
-    from .data import PCSDataset, collate
+    from .data import PCSDataset, PcsDataset, collate
     from .errors import DataError, InputError, OutputError, PcsError
     from .loader import AugmentedLoader, DrawingCollate
     from .microscope import microscope_pipeline
@@ -80,6 +80,7 @@ __all__ = [
     "OutputError",
     "Overlay",
     "PCSDataset",
+    "PcsDataset",
     "PcsError",
     "PerlinLayer",
     "Pipeline",
@@ -107,7 +108,7 @@ __all__ = [
 
 _HOMES = {  # where each public name lives
     "base": ("Augmentation", "Step"),
-    "data": ("PCSDataset", "collate"),
+    "data": ("PCSDataset", "PcsDataset", "collate"),
     "errors": ("DataError", "InputError", "OutputError", "PcsError"),
     "loader": ("AugmentedLoader", "DrawingCollate"),
     "microscope": ("microscope_pipeline",),

@@ -277,9 +277,11 @@ class Step(Augmentation):
     """One row of the pipeline's table.
 
     words: how many 32-bit words per sample it draws; words_ahead: how many of them for every sample, touched or not, None for
-    all; looks_at_objects: whether drawing depends on boxes or outlines.
+    all; looks_at_objects: whether drawing depends on boxes or outlines; stream_name: the name that keys its random numbers and
+    stands in its plans, by default that of the class: a step that is renamed keeps its old one here, and so its numbers.
     """
 
+    stream_name: str = ""
     words: int = 0
     words_ahead: int | None = None
     looks_at_objects: bool = False
@@ -292,14 +294,16 @@ class Step(Augmentation):
     @property
     def tag(self) -> int:
         """A number of its kind, which keys its random stream beside its position."""
-        return zlib.crc32(type(self).__name__.encode()) & 0xFFFF
+        return zlib.crc32((self.stream_name or type(self).__name__).encode()) & 0xFFFF
 
     @property
     def settings(self) -> str:
         """What a plan must be applied with: the kind and every argument but p and seed, which only drawing reads."""
         known = self.__dict__.get("_settings")
         if known is None:
-            known = self.__dict__["_settings"] = f"{type(self).__name__}({self._arguments((*_APART, 'p', 'seed'))})"
+            known = self.__dict__["_settings"] = (
+                f"{self.stream_name or type(self).__name__}({self._arguments((*_APART, 'p', 'seed'))})"
+            )
         return known
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import __version__
 from .base import Augmentation
-from .data import PCSDataset, collate
+from .data import PcsDataset, collate
 from .errors import InputError
 from .files import written
 from .pipeline import Pipeline, default_pipeline
@@ -43,7 +43,7 @@ def labelled_batch(batch: int = 64, size: int = 384, objects: int = 50) -> tuple
 
     Images are tiled or cut to ``size``; each keeps its first ``objects`` objects, wherever they lie, repeated if it has fewer.
     """
-    data = PCSDataset(sample_path())
+    data = PcsDataset(sample_path())
     counts = data.counts()
     rich = [i for i in range(len(data)) if counts[i] >= objects] or [int(counts.argmax())]
     samples = []

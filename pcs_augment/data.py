@@ -28,7 +28,7 @@ NO = ("", "0", "0.0", "false", "no", "none", "null")
 LARGEST, SMALLEST = 1e7, 1e-6  # px of boxes: beyond, float32 is too coarse or 0
 
 
-class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
+class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
     """Images with oriented boxes and outlines from a COCO-layout JSON.
 
     annotations: ``.json``, ``.json.gz``, ``.gzip`` or ``.json.gzip``; images: their folder, by default the one beside the JSON
@@ -142,6 +142,9 @@ class PCSDataset(Dataset[tuple[Tensor, Target, int]]):
         return number_parts(ConcatDataset([self, other]))
 
 
+PCSDataset = PcsDataset  # its name up to version 0.3
+
+
 class Skipped:
     """Annotations that cannot be used: collected to be named in one warning, or refused at once if ``strict``."""
 
@@ -176,7 +179,7 @@ def number_parts(data: Any) -> Any:
         first = 0
         for part in data.datasets:
             number_parts(part)
-            if isinstance(part, PCSDataset) or hasattr(part, "first_index"):
+            if isinstance(part, PcsDataset) or hasattr(part, "first_index"):
                 part.first_index = first
             first += len(part)  # type: ignore[arg-type]
     return data

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from . import __version__, gallery
 from .cli import Progress, add_device, chosen_device, guarded, natural, positive
-from .data import PCSDataset, collate
+from .data import PcsDataset, collate
 from .loader import AugmentedLoader
 from .pipeline import default_pipeline
 from .sample import sample_path
@@ -23,7 +23,7 @@ SEED = 62974
 def run(out: Path, epochs: int, batch_size: int, workers: int, seed: int, device: torch.device) -> float:
     """Augment the sample for some epochs, print the images per second (returned too), write the picture to ``out``."""
     gallery.check_output(out)
-    data = PCSDataset(sample_path())
+    data = PcsDataset(sample_path())
     batches: DataLoader = DataLoader(
         data,
         batch_size,

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from . import __version__
-from .data import SUFFIXES, PCSDataset, oriented, read_json, usable
+from .data import SUFFIXES, PcsDataset, oriented, read_json, usable
 from .errors import DataError, InputError, OutputError, PcsError
 from .files import TEMPORARY, made_folder, written
 from .pipeline import Pipeline, default_pipeline
@@ -73,7 +73,7 @@ def freeze(
     pipeline = default_pipeline(seed, min_edge, threshold)
     pipeline.draw((1, 1, 1, 1), epoch=epoch)  # refuses a wrong epoch before anything is written
     seed, epoch, threshold = int(seed), int(epoch), int(threshold)
-    job = _Job(PCSDataset(annotations, images, published_labels), Path(out), pipeline, epoch)
+    job = _Job(PcsDataset(annotations, images, published_labels), Path(out), pipeline, epoch)
     settings = {
         "version": __version__,
         "data": job.fingerprint(),
@@ -107,7 +107,7 @@ def freeze(
 class _Job:
     """What is frozen, how, and where it goes."""
 
-    def __init__(self, data: PCSDataset, out: Path, pipeline: Pipeline, epoch: int) -> None:
+    def __init__(self, data: PcsDataset, out: Path, pipeline: Pipeline, epoch: int) -> None:
         self.data, self.pipeline, self.epoch = data, pipeline, epoch
         self.document = read_json(data.path)
         position = {int(v): i for i, v in enumerate(data.image_ids)}
@@ -231,7 +231,7 @@ class _Block:
 class _Chunks(Dataset[Any]):
     """Images of some rows, stacked by size. Errors come back as values: a worker would wrap them in a traceback."""
 
-    def __init__(self, data: PCSDataset, chunks: list[range]) -> None:
+    def __init__(self, data: PcsDataset, chunks: list[range]) -> None:
         self.data, self.chunks = data, chunks
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .base import Augmentation, Step
-from .data import SUFFIXES, PCSDataset, read_grey
+from .data import SUFFIXES, PcsDataset, read_grey
 from .errors import DataError, InputError
 from .files import made_folder, written
 from .microscope import microscope_pipeline
@@ -126,7 +126,7 @@ def load(
             if not files:
                 raise DataError(f"{path}: no images in this folder (looked for {', '.join(IMAGE_SUFFIXES)})")
         elif path.name.endswith(SUFFIXES):
-            data = PCSDataset(path, images, published_labels)
+            data = PcsDataset(path, images, published_labels)
             if not len(data):
                 raise DataError(f"{path}: lists no images")
             for i in range(min(left, len(data))):

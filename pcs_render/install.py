@@ -23,7 +23,7 @@ def install_blender(python: str | os.PathLike[str] | None = None, say: Callable[
     """Make the private environment unless there is a working one; returns its Python, which ``locate.find`` then finds.
 
     ``python`` is a Python 3.11 to make it from (default: this one, or ``python3.11``). The environment appears under its name
-    when it is whole and has started Blender, so a run that is killed leaves none, and the next run goes on with the files that
+    when it is whole and has started Blender, so a run that is killed leaves none, and the next run resumes with the files that
     it had downloaded. Raises BlenderError, and OutputError for a folder that cannot be written or a run beside this one.
     """
     home = private_python().parents[1]

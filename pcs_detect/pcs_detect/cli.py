@@ -43,7 +43,7 @@ def guarded(program: str, work: Callable[[], None]) -> int:
         return e.code if isinstance(e.code, int) else 1
     except KeyboardInterrupt:
         if first_process():
-            print(f"{program}: interrupted; the same command goes on (train: with --resume)", file=sys.stderr)
+            print(f"{program}: interrupted; the same command resumes (train: with --resume)", file=sys.stderr)
         return 130
     except MemoryError:
         message = "out of memory; use a smaller --batch-size, fewer --workers or, to predict, a smaller --tile"

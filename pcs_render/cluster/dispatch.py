@@ -18,7 +18,7 @@ from . import on_node
 LOOK = 2.0  # seconds between looks at which nodes there are
 AHEAD = 2  # pieces handed to a worker at a time, so that it never waits for the driver
 ANSWER = 10.0  # seconds that a piece should take
-DEATHS = 5  # workers that may die over one image before it is given up
+DEATHS = 5  # workers that may die over one image before it is skipped
 LOSSES = 10  # workers that may die in a row with no image made in between; on large clusters three times as many as work
 NO_NODES = 600.0  # seconds to wait for a node when all have left
 FAREWELL = 5.0  # seconds that workers have to leave nothing behind

@@ -38,7 +38,7 @@ def pcs_json(
     published_labels=True these do too (-1.0), for readers that correct it. compress: ``.json.gz``.
 
     validation: part or number of images for validation, as in the data set unless given. incomplete: allow a data set whose
-    rendering goes on. ``progress(done, all)`` counts images. Each file is written whole; the same call again finishes what was
+    rendering resumes. ``progress(done, all)`` counts images. Each file is written whole; the same call again finishes what was
     cut short. Raises DataError, OutputError.
     """
     offset = -1.0 if published_labels else 0.0

@@ -199,7 +199,7 @@ def _joined(objects: Iterable[_Object]) -> list[_Object]:
 
 
 def _shape(name: str, o: _Object, all_vertices: Floats) -> Shape:
-    """Raises InputError that goes on from "the object ..."."""
+    """Raises InputError that continues "the object ..."."""
     own = np.array(sorted({i for _, face in o.faces for i in face}) if o.faces else range(o.first, o.last))
     if len(own) > MOST_CORNERS:
         raise InputError(f"has {len(own)} vertices; at most {MOST_CORNERS} are allowed")

@@ -1,4 +1,4 @@
-"""A sample against the statistical model: test statistics, size classes, deviations, what was given up."""
+"""A sample against the statistical model: test statistics, size classes, deviations, what was skipped."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Analysis:
 
     @cached_property
     def drawn(self) -> Floats | None:
-        """(N + U, 4) all targets that were drawn, given up or not, where they are known."""
+        """(N + U, 4) all targets that were drawn, skipped or not, where they are known."""
         targets, unmet = self.sample.targets, self.sample.unmet
         return None if targets is None else np.concatenate([targets, np.zeros((0, 4)) if unmet is None else unmet])
 
@@ -174,7 +174,7 @@ class Analysis:
         }
 
     def given_up(self, column: int, edges: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(K,) targets given up and (K,) drawn, by classes of area (column 0) or aspect ratio (1)."""
+        """(K,) targets skipped and (K,) drawn, by classes of area (column 0) or aspect ratio (1)."""
         unmet, drawn = self.sample.unmet, self.drawn
         if unmet is None or drawn is None:
             raise ValueError("nothing is known of this sample's targets")

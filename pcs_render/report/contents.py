@@ -103,11 +103,11 @@ def contents(analysis: Analysis, made: dict[str, bytes]) -> str:
             Section(
                 "Asked for and reached",
                 "A target is drawn first; then poses and places are tried until its box is met without touching the border, "
-                "leaving the well or overlapping too much. Only targets that are given up change the distributions.",
+                "leaving the well or overlapping too much. Only targets that are skipped change the distributions.",
                 [
                     tables.given_up(analysis),
                     *([tables.shifts(analysis)] if analysis.shifts else []),
-                    *shown("given_up", "Share of targets given up by area and aspect ratio", "Above the bars: targets."),
+                    *shown("given_up", "Share of targets skipped by area and aspect ratio", "Above the bars: targets."),
                     tables.deviations(analysis),
                     *shown("deviations", "Histograms of box less target", "Counts on a logarithmic scale."),
                     *([tables.covered(analysis)] if sample.covered is not None else []),

@@ -145,7 +145,7 @@ def differences(analysis: Analysis) -> Figure:
             panel.set_ylim(*(np.array([-1, 1]) * max(1.9 * level, 1.25 * np.abs(panel.lines[0].get_ydata()).max())))
         if analysis.drawn is not None and len(analysis.drawn):
             difference = distribution(analysis.drawn[:, column])(x) - cdf(x)
-            panel.plot(x, difference, color=DRAWN, linewidth=1.2, linestyle="--", label="targets drawn, given up or not")
+            panel.plot(x, difference, color=DRAWN, linewidth=1.2, linestyle="--", label="targets drawn, skipped or not")
         panel.axhline(0, color=MODEL, linewidth=1)
         if column == 0:
             panel.set_xscale("log")
@@ -239,8 +239,8 @@ def given_up(analysis: Analysis) -> Figure:
     figure, axes = _figure(10.4, 3.8, 2)
     settings = analysis.sample.settings
     rows = (
-        ("Given up by area", "area of the target (px²)", 0, np.geomspace(*settings.area, 13)),
-        ("Given up by aspect ratio", "aspect ratio of the target", 1, np.linspace(*settings.aspect_ratio, 14)),
+        ("Skipped by area", "area of the target (px²)", 0, np.geomspace(*settings.area, 13)),
+        ("Skipped by aspect ratio", "aspect ratio of the target", 1, np.linspace(*settings.aspect_ratio, 14)),
     )
     for panel, (title, name, column, edges) in zip(axes, rows):
         missed, drawn = analysis.given_up(column, edges)
@@ -255,7 +255,7 @@ def given_up(analysis: Analysis) -> Figure:
             panel.set_xscale("log")
         panel.set_xlim(edges[0], edges[-1])
         panel.set_xlabel(name)
-        panel.set_ylabel("given up (% of those drawn)")
+        panel.set_ylabel("skipped (% of those drawn)")
         _title(panel, f"{title} (numbers: targets)")
     return figure
 

@@ -42,7 +42,7 @@ def _none(count: int) -> list[Picture]:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The N crystals of M images, and the U targets that were given up where that is known."""
+    """The N crystals of M images, and the U targets that were skipped where that is known."""
 
     name: str
     settings: Settings  # the model to compare with
@@ -176,7 +176,7 @@ def from_data_set(folder: str | os.PathLike[str], settings: Settings | None = No
         "Profile": f"{manifest.profile.get('name', '')} {manifest.profile_hash}".strip(),
         "Made with": ", ".join(f"{k} {v}" for k, v in manifest.versions.items()),
         "Begun": manifest.created,
-        "Images given up": str(given_up),
+        "Images skipped": str(given_up),
         "Finished": "yes" if manifest.complete else f"no, {len(manifest.shards)} of {manifest.shard_count} shards",
     }
     if counts:

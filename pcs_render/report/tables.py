@@ -104,7 +104,7 @@ def deviations(analysis: Analysis) -> Table:
 
 
 def given_up(analysis: Analysis) -> Table:
-    """Targets given up by size class, and what that does to the distributions."""
+    """Targets skipped by size class, and what that does to the distributions."""
     unmet, drawn = analysis.sample.unmet, analysis.drawn
     if unmet is None or drawn is None:
         raise ValueError("nothing is known of this sample's targets")
@@ -113,7 +113,7 @@ def given_up(analysis: Analysis) -> Table:
     missed, tried = (np.histogram(a[:, 0], edges)[0] for a in (unmet, drawn))
     rows = [(name, f"{t:,}", f"{m:,}", _share(m, t)) for name, t, m in zip(names, tried.tolist(), missed.tolist())]
     rows.append(("all", f"{len(drawn):,}", f"{len(unmet):,}", _share(len(unmet), len(drawn))))
-    return Table("given_up", "Targets by area: drawn, and given up.", ("area", "drawn", "given up", "share"), rows)
+    return Table("given_up", "Targets by area: drawn, and skipped.", ("area", "drawn", "skipped", "share"), rows)
 
 
 def shifts(analysis: Analysis) -> Table:

@@ -3,7 +3,7 @@
     folder/manifest.json                     what it is, which shards are finished, their checksums
     folder/shards/00000000.parquet           up to ``shard_size`` images
     folder/shards/00000001.partial/*.parquet finished images of a shard that is not yet complete, one each
-    folder/quarantine/0000000017.json        an image given up, with the reason
+    folder/quarantine/0000000017.json        an image skipped, with the reason
 
 Writing, checking and reading records need pyarrow and NumPy, pictures Pillow; only PcsShards and StreamingPcsShards need torch,
 which is imported when they are asked for.

@@ -1,4 +1,4 @@
-"""Reading a data set through and through."""
+"""Reading a data set completely."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class Report:
     images: int = 0  # that are there and whole
     crystals: int = 0
     quarantined: dict[int, str] = field(default_factory=dict)  # id to reason
-    missing: list[int] = field(default_factory=list)  # ids that are neither there nor given up
+    missing: list[int] = field(default_factory=list)  # ids that are neither there nor skipped
     problems: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """Every image is there and whole, or was given up."""
+        """Every image is there and whole, or was skipped."""
         return not self.problems and not self.missing
 
     def __str__(self) -> str:
         lines = [f"{self.folder}: {self.images} of {self.count} images, {self.crystals} crystals"]
         if self.missing:
             lines.append(f"missing: {_ranges(self.missing)}; run the same render command again to make them")
-        lines += [f"given up: image {i} ({reason})" for i, reason in sorted(self.quarantined.items())]
+        lines += [f"skipped: image {i} ({reason})" for i, reason in sorted(self.quarantined.items())]
         lines += [f"problem: {p}" for p in self.problems]
         return "\n".join([*lines, "all is well" if self.ok else "not all is well"])
 
@@ -118,7 +118,7 @@ def verify(folder: str | os.PathLike[str], *, workers: int = 1, progress: Callab
     report.images = int(present.sum())
     for i in given_up:
         if present[i - manifest.first]:
-            report.problems.append(f"{plan.quarantine_path(i)}: image {i} was given up, but is there; delete this file")
+            report.problems.append(f"{plan.quarantine_path(i)}: image {i} was skipped, but is there; delete this file")
     present[np.array(sorted(given_up), np.int64) - manifest.first] = True
     report.missing = (np.flatnonzero(~present) + manifest.first).tolist()
     return report

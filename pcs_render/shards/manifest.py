@@ -36,7 +36,7 @@ class ShardSummary:
     index: int
     images: int
     crystals: int
-    missing: tuple[int, ...]  # ids of its range that were given up
+    missing: tuple[int, ...]  # ids of its range that were skipped
     seconds: float  # render time of its images
     bytes: int
     sha256: str
@@ -105,7 +105,7 @@ class Manifest:
         return len(self.shards) == self.shard_count
 
     def ids(self, shard: int) -> range:
-        """The ids of one shard, those given up included."""
+        """The ids of one shard, those skipped included."""
         begin = self.first + shard * self.shard_size
         return range(begin, min(begin + self.shard_size, self.first + self.count))
 

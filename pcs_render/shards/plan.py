@@ -1,4 +1,4 @@
-"""The parts of a data set that any process may write: images kept one by one, shards, images given up."""
+"""The parts of a data set that any process may write: images kept one by one, shards, images skipped."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Plan:
         return self.folder / "quarantine" / f"{image_id:010d}.json"
 
     def todo(self, index: int) -> Todo:
-        """The images of a shard that are neither kept nor given up."""
+        """The images of a shard that are neither kept nor skipped."""
         ids = self.manifest.ids(index)
         done = self.kept(index) | self.given_up(index)
         return Todo(index, tuple(i for i in ids if i not in done))
@@ -96,7 +96,7 @@ class Plan:
             temporary.write_text(json.dumps({"image_id": image_id, "reason": reason, **details}, indent=1, default=str) + "\n")
 
     def write_shard(self, index: int, records: Iterable[Record]) -> ShardSummary:
-        """Write all images of a shard that are not given up. Raises InputError when some are missing or broken, OutputError."""
+        """Write all images of a shard that are not skipped. Raises InputError when some are missing or broken, OutputError."""
         if not 0 <= index < self.manifest.shard_count:
             raise InputError(f"there is no shard {index}; the data set has shards 0 to {self.manifest.shard_count - 1}")
         return self._write(index, [checked(r) for r in sorted(records, key=lambda r: r.image_id)])
@@ -202,7 +202,7 @@ def versions_of(file: ShardFile) -> list[dict[str, str]]:
 
 
 def _skipped(due: Iterator[int], until: int | None, given_up: set[int], index: int) -> Iterator[int]:
-    """Take ids up to ``until``, or to the end; yield those before it. Raises InputError where one was not given up."""
+    """Take ids up to ``until``, or to the end; yield those before it. Raises InputError where one was not skipped."""
     for image_id in due:
         if image_id == until:
             return

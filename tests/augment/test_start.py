@@ -32,3 +32,23 @@ def test_public_names_are_there_and_others_are_not():
     assert set(pa.__all__) <= set(dir(pa))
     with pytest.raises(AttributeError, match="no attribute 'Blurr'"):
         _ = pa.Blurr
+
+
+def test_old_names_stay():
+    import pcs_augment as pa
+
+    assert pa.PCSDataset is pa.PcsDataset
+
+
+def test_a_renamed_step_keeps_its_numbers():
+    import torch
+
+    import pcs_augment as pa
+
+    class Grainy(pa.GaussianNoise):
+        stream_name = "GaussianNoise"
+
+    images = torch.rand(3, 1, 8, 9)
+    plan = pa.GaussianNoise(seed=3).draw(images.shape, index=range(3))
+    assert torch.equal(Grainy(seed=3)(images, index=range(3)), pa.GaussianNoise(seed=3)(images, index=range(3)))
+    assert torch.equal(Grainy(seed=3).apply(images, None, plan)[0], pa.GaussianNoise(seed=3).apply(images, None, plan)[0])

@@ -226,7 +226,7 @@ def test_the_report_names_what_is_missing_and_given_up(tmp_path):
     report = verify(tmp_path)
     assert str(report).splitlines()[1:] == [
         "missing: 10-19, 30-49; run the same render command again to make them",
-        "given up: image 3 (died thrice)",
+        "skipped: image 3 (died thrice)",
         "not all is well",
     ]
     for name, content in (("0000000022.json", "{}"), ("0000000023.json", '{"image_id": 24, "reason": ""}')):
@@ -235,7 +235,7 @@ def test_the_report_names_what_is_missing_and_given_up(tmp_path):
     problems = verify(tmp_path).problems
     assert len(problems) == 3
     for problem, words in zip(
-        sorted(problems), ("22.json is damaged", "23.json names image 24", "25.json: image 25 was given up")
+        sorted(problems), ("22.json is damaged", "23.json names image 24", "25.json: image 25 was skipped")
     ):
         assert words in problem
 

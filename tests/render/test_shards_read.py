@@ -25,7 +25,7 @@ from pcs_render.shards.reader import OPEN_FILES
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """63 images in 7 shards; 5 and 40 were given up."""
+    """63 images in 7 shards; 5 and 40 were skipped."""
     return data_set(tmp_path_factory.mktemp("set"), 65, give_up=(5, 40))
 
 

@@ -17,7 +17,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "settings.json and overlays/*.png. Pages of a TIFF and frames of a microscope's file are photographs of their own, "
         "named stack.tif#0003.",
         epilog="A photograph that cannot be read is named on stderr and in images.csv; the others are done, and the exit "
-        "status is 1. The same command goes on after a stop of any kind, and does only what is new when photographs are added.",
+        "status is 1. The same command resumes after a stop of any kind, and does only what is new when photographs are added.",
     )
     p.add_argument(
         "images", nargs="+", metavar="IMAGES", help="image files, folders of them, or patterns such as 'day*/*.tif' in quotes"

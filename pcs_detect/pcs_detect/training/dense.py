@@ -109,7 +109,7 @@ def _flat(maps: tuple[Tensor, ...]) -> Tensor:
 
 def _plain(model: nn.Module) -> nn.Module:
     """The model with every convolution of turned filters replaced by one that holds the turned filters: they turn through an
-    operation of the toolbox, which depends on the weights alone."""
+    operation of OpenMMLab, which depends on the weights alone."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, ORConv2d):

@@ -14,7 +14,7 @@ from mmrotate.registry import MODELS
 from test_predict import boxes_of, photograph
 from tiny_training import write_data
 
-from pcs_augment.data import PCSDataset
+from pcs_augment.data import PcsDataset
 from pcs_detect.errors import DataError, InputError
 from pcs_detect.inference.detector import Detector
 from pcs_detect.training import configs
@@ -58,7 +58,7 @@ def random_tiny(tmp_path_factory):
 def test_a_real_detector_finds_what_its_test_finds(random_tiny, tmp_path):
     data = write_data(tmp_path / "data.json", count=2, size=96)
     train.evaluate("s2anet_tiny", random_tiny, data, out=tmp_path / "test", device="cpu")
-    tested = PCSDataset(tmp_path / "test" / "detections.json", data.with_suffix(""))
+    tested = PcsDataset(tmp_path / "test" / "detections.json", data.with_suffix(""))
     for score, options in ((0.05, {}), (0.05, {"config": "s2anet_tiny"})):
         same = Detector(random_tiny, "cpu", score=score, grey="none", **options)
         for i in range(2):

@@ -136,11 +136,11 @@ def test_several_processes_write_the_detections_of_one(trained, setting, tmp_pat
 
 def test_detections_are_a_data_set(trained, setting, tmp_path):
     """Written and read again they are the same boxes, so their own labels have AP 1."""
-    from pcs_augment.data import PCSDataset
+    from pcs_augment.data import PcsDataset
 
     config, data = setting
     train.evaluate(config, trained / "epoch_2.pth", data, out=tmp_path, device="cpu")
-    again = PCSDataset(tmp_path / "detections.json", data.with_suffix(""))
+    again = PcsDataset(tmp_path / "detections.json", data.with_suffix(""))
     document = json.loads((tmp_path / "detections.json").read_text())
     boxes = torch.cat([again.target(i)["boxes"] for i in range(len(again))])
     given = torch.tensor([a["bbox"] for a in document["annotations"]])
@@ -236,7 +236,7 @@ def stop(error):
 @pytest.mark.parametrize(
     ("work", "status", "line"),
     [
-        (stop(KeyboardInterrupt), 130, "pcs-detect: interrupted; the same command goes on (train: with --resume)"),
+        (stop(KeyboardInterrupt), 130, "pcs-detect: interrupted; the same command resumes (train: with --resume)"),
         (stop(InputError("bad")), 1, "pcs-detect: error: bad"),
         (stop(DataError("Caught DataError in DataLoader worker process 0.\nFile x\npcs_detect.errors.DataError: a.png: gone")),
          1, "pcs-detect: error: a.png: gone"),
@@ -312,7 +312,7 @@ def test_workers_that_do_not_exist_do_not_persist():
             assert cfg[name].persistent_workers == bool(workers)
 
 
-def test_help_and_listing_are_quick_and_need_no_toolbox():
+def test_help_and_listing_are_quick_and_need_no_training_half():
     code = (
         "import sys; from pcs_detect import cli\n"
         "assert cli.main(['configs']) == cli.main(['--help']) == cli.main(['train', '--help']) == 0\n"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shapely import MultiPoint, Polygon
 from test_labelme import SIZE, converted, shape, write
 
-from pcs_augment.data import PCSDataset
+from pcs_augment.data import PcsDataset
 from pcs_detect.boxes import corners
 from pcs_detect.training.data.datasets import CrystalDataset
 
@@ -41,7 +41,7 @@ def test_images_are_found_by_their_names(tmp_path):
     write(tmp_path / "labels" / "b" / "one.json", [shape()])
     write(tmp_path / "labels" / "two.json", [])
     converted(tmp_path)
-    dataset = PCSDataset(tmp_path / "out.json")
+    dataset = PcsDataset(tmp_path / "out.json")
     assert {tuple(dataset[i][0].shape) for i in range(2)} == {(1, *SIZE)}
 
 

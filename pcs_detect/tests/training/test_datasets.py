@@ -224,7 +224,7 @@ def test_exports_of_the_sample_say_what_its_shards_say(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["json", "dota", "shards"])
-def test_items_are_what_the_toolbox_takes(folders, kind):
+def test_items_are_what_openmmlab_takes(folders, kind):
     data = DATASETS.build({"type": "CrystalDataset", "data": str(folders[kind]), "test_mode": True})
     data.full_init()
     assert data.metainfo["classes"] == ("Crystal",)

@@ -105,7 +105,7 @@ def prediction(image_id, true, found, scores, with_masks=True):
     return {"img_id": image_id, "ori_shape": SIZE, "gt_instances": labels, "pred_instances": InstanceData(**instances)}
 
 
-def test_through_the_toolbox(tmp_path):
+def test_through_openmmlab(tmp_path):
     """Perfect crystals have AP 1; one shifted by a fifth of its width overlaps by 2/3 and counts at 0.50 and 0.65 only."""
     true = np.array([[20.0, 20, 20, 10, 0.0], [50, 40, 20, 20, 0.0]])
     moved = true + np.array([[4.0, 0, 0, 0, 0], [0, 0, 0, 0, 0]])

@@ -1,4 +1,4 @@
-"""What a user reads when the toolbox is not whole."""
+"""What a user reads when OpenMMLab is not whole."""
 
 import importlib
 import subprocess

@@ -1,4 +1,4 @@
-"""A small detector learns four images by heart: the whole way of a batch, from the file to the metric."""
+"""A small detector overfits four images: the whole way of a batch, from the file to the metric."""
 
 import pytest
 

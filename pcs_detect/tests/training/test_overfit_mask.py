@@ -1,4 +1,4 @@
-"""A small Mask R-CNN learns two images by heart, as they are and after CLAHE: from the file to the metric of masks."""
+"""A small Mask R-CNN overfits two images, as they are and after CLAHE: from the file to the metric of masks."""
 
 import json
 

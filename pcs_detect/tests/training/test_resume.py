@@ -175,7 +175,7 @@ def test_text_in_a_checkpoint_is_never_executed(setting, undisturbed, tmp_path):
     assert not trap.exists()
 
 
-def test_released_weights_with_logs_of_the_toolbox_are_read_without_running_anything(tmp_path):
+def test_released_weights_with_logs_of_openmmlab_are_read_without_running_anything(tmp_path):
     from mmengine.logging import HistoryBuffer
 
     buffer = HistoryBuffer([1.0], [1])

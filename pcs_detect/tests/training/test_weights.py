@@ -150,7 +150,7 @@ def test_programs_hidden_in_weights_are_not_run(tmp_path, monkeypatch):
     assert not marker.exists()
 
 
-def test_the_toolbox_finds_urls_in_the_folder_too(tmp_path, monkeypatch):
+def test_openmmlab_finds_urls_in_the_folder_too(tmp_path, monkeypatch):
     donor = CrystalResNet(18, base_channels=8, in_channels=3)
     write(tmp_path / "w", state=donor.state_dict())
     monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path / "w"))

@@ -1,4 +1,4 @@
-"""Labelled images in the form that the toolbox trains and tests on, whatever they are stored as."""
+"""Labelled images in the form that OpenMMLab trains and tests on, whatever they are stored as."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from pcs_augment import errors as augment_errors
-from pcs_augment.data import SUFFIXES, PCSDataset
+from pcs_augment.data import SUFFIXES, PcsDataset
 from pcs_augment.targets import Outlines, Target, select
 from pcs_render import errors as render_errors
 from pcs_render.shards import PcsShards
@@ -34,7 +34,7 @@ from ...errors import DataError, InputError
 from .dota import DotaFolder, is_dota
 
 AnyPath = str | os.PathLike[str]
-Source = PCSDataset | PcsShards | DotaFolder
+Source = PcsDataset | PcsShards | DotaFolder
 ACCEPTED = (
     f"a PCS or COCO JSON ({', '.join(SUFFIXES)}), a folder of pcs-render, or a DOTA folder (images and labelTxt or annfiles)"
 )
@@ -48,12 +48,12 @@ class CrystalDataset(Dataset[dict[str, Any]]):
     list of those. split: "train", "validation" or None for all; validation: part (0.03) or number (10000) of the images of each
     data set for validation. Folders of pcs-render are split as they say themselves, or by ``validation`` likewise; in a DOTA
     export "train" and "val" are the splits; of other data the last images are for validation, and only if ``validation`` says
-    how many. published_labels, images (their folder): of JSON, see pcs_augment.PCSDataset. categories: of DOTA, see DotaFolder.
+    how many. published_labels, images (their folder): of JSON, see pcs_augment.PcsDataset. categories: of DOTA, see DotaFolder.
 
     Of the images thus chosen, in this order: indices picks some, labelled_only drops those without crystals (DOTA and
     pcs-render: all labels are read for that), first takes so many. reduce makes images and labels so many times smaller, each
     pixel the mean of reduce x reduce. min_area drops crystals with w h below so many px^2 of the image as it is then.
-    test_mode is taken because the toolbox sets it: items hold their labels in any case.
+    test_mode is taken because OpenMMLab sets it: items hold their labels in any case.
 
     Item i is a dict: ``inputs`` (1, H, W) uint8 grey; ``data_samples`` a DetDataSample with ``gt_instances``: ``bboxes``
     RotatedBoxes (N, 5) float32, (cx, cy, w, h, theta) in px and radians, w >= h, theta in [-pi/2, pi/2), positive clockwise on
@@ -65,7 +65,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
     Raises DataError for what is missing or damaged, InputError for wrong arguments.
     """
 
-    metainfo = {"classes": ("Crystal",), "palette": [(220, 20, 60)]}  # noqa: RUF012  # the toolbox looks for a dict
+    metainfo = {"classes": ("Crystal",), "palette": [(220, 20, 60)]}  # noqa: RUF012  # OpenMMLab looks for a dict
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
         for k, source in enumerate(self.sources):
             mine = np.flatnonzero(self._owner == k)
             with _own_errors():
-                if isinstance(source, PCSDataset):
+                if isinstance(source, PcsDataset):
                     out[mine] = source.counts(self._least)[self._place[mine]]
                 else:
                     for i in mine:
@@ -196,7 +196,7 @@ def _opened(
         shards = PcsShards(path, split, validation, torch.uint8)
         return [(shards, np.arange(len(shards)))]
     if path.is_file() and path.name.endswith(SUFFIXES):
-        return [_split(PCSDataset(path, images, published_labels), path, split, validation)]
+        return [_split(PcsDataset(path, images, published_labels), path, split, validation)]
     if is_dota(path):
         return [_split(DotaFolder(path, categories), path, split, validation)]
     exported = {"train": path / "train", "validation": path / "val"}
@@ -210,7 +210,7 @@ def _opened(
 
 
 def _split(
-    source: PCSDataset | DotaFolder, path: Path, split: Split | None, validation: int | float | None
+    source: PcsDataset | DotaFolder, path: Path, split: Split | None, validation: int | float | None
 ) -> tuple[Source, NDArray[np.int64]]:
     every = np.arange(len(source))
     if split is None:
@@ -244,7 +244,7 @@ def _ids(source: Source) -> NDArray[np.int64]:
 def _image_path(source: Source, place: int) -> str:
     if isinstance(source, PcsShards):
         return ""
-    return str(source.folder / source.file_names[place] if isinstance(source, PCSDataset) else source.path(place))
+    return str(source.folder / source.file_names[place] if isinstance(source, PcsDataset) else source.path(place))
 
 
 def _checked_indices(indices: Sequence[int], count: int) -> NDArray[np.int64]:

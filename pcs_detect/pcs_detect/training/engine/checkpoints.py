@@ -73,7 +73,7 @@ def _weights(state: Mapping[str, Any]) -> OrderedDict[str, Any]:
 
 
 class _Left:
-    """Takes the place of logging objects in checkpoints of the OpenMMLab toolbox: nobody reads them."""
+    """Takes the place of logging objects in checkpoints of OpenMMLab: nobody reads them."""
 
     def __init__(self, *_: Any) -> None:
         pass

@@ -51,7 +51,7 @@ def load_detector(
 
     The model is what the checkpoint says that it was trained as (``meta.settings``, which pcs-detect writes). A file is data of
     unknown origin: it is read as weights and plain values only, and a model in it may name parts that pcs_detect and the
-    toolbox registered, nothing else. config: name or file of a configuration that is to be used instead, for weights without
+    OpenMMLab registered, nothing else. config: name or file of a configuration that is to be used instead, for weights without
     settings or with parts of your own. score, iou: the least score and the overlap that rotated non-maximum suppression allows,
     instead of what the model was tested with.
 
@@ -96,12 +96,12 @@ def _look(settings: Mapping[str, Any], name: str) -> Look:
 
 
 def _check_parts(model: Any, name: str) -> None:
-    """The toolbox would import any function that ``type`` names, evaluates the name of a suppression and opens files that
+    """OpenMMLab would import any function that ``type`` names, evaluates the name of a suppression and opens files that
     arguments name. So all of a model's text has to be plain words, and types have to be known."""
     known = {*_registered(), *OPERATIONS}
     for key, text in _texts(model):
         scope, _, word = text.rpartition(".") if key == "type" else ("", "", text)
-        unknown = (key == "type" and word not in known) or text == "_scope_"  # the toolbox would import what that names
+        unknown = (key == "type" and word not in known) or text == "_scope_"  # OpenMMLab would import what that names
         if not WORD.fullmatch(word) or scope not in ("", *SCOPES) or unknown:
             raise DataError(
                 f"{name}: refused, its settings hold {f'{key}: {text}'[:80]!r}, which is no part that pcs-detect knows; if "
@@ -160,7 +160,7 @@ def _built(model: ConfigDict, name: str) -> nn.Module:
             return MODELS.build(model)
     except PcsDetectError:
         raise
-    except Exception as e:  # arguments that parts do not take, from whatever depth of the toolbox
+    except Exception as e:  # arguments that parts do not take, from whatever depth of OpenMMLab
         raise DataError(f"{name}: the model in its settings cannot be built: {type(e).__name__}: {e}") from e
 
 

@@ -1,4 +1,4 @@
-"""COCO average precision of masks as a metric of the toolbox's test loop."""
+"""COCO average precision of masks as a metric of OpenMMLab's test loop."""
 
 from __future__ import annotations
 

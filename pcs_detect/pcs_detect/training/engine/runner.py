@@ -52,7 +52,7 @@ class CrystalRunner(Runner):
     """mmengine's Runner, except that
 
     - checkpoints are written whole or not at all, hold plain data and tensors only, and are read as such, always;
-    - ``resume=True`` goes on from the newest one in ``work_dir`` with the identical next batch and the same random numbers;
+    - ``resume=True`` resumes from the newest one in ``work_dir`` with the identical next batch and the same random numbers;
       a config that would change what is learnt is refused (InputError); an empty folder starts a new training;
     - several processes on CPUs work (gloo), as on GPUs (NCCL);
     - the console shows warnings only, the log file everything.

@@ -22,7 +22,7 @@ SHARED = 1e-9  # px; edges closer than this coincide
 class OverlapLoss(nn.Module):
     """1 - IoU of each predicted oriented box with its target, (N, 5) each.
 
-    mmrotate's RotatedIoULoss (mode "linear") is the same but needs a GPU: only there can its toolbox sort the corners of an
+    mmrotate's RotatedIoULoss (mode "linear") is the same but needs a GPU: only there can mmcv sort the corners of an
     intersection. Mixed precision does not reach it.
     """
 

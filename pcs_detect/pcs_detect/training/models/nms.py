@@ -38,4 +38,4 @@ def nms_nearby(
     return torch.cat([dets[kept], scores[kept, None]], 1), kept
 
 
-mm_nms.nms_nearby = nms_nearby  # type: ignore[attr-defined]  # where the toolbox looks up the name in a config's ``nms``
+mm_nms.nms_nearby = nms_nearby  # type: ignore[attr-defined]  # where OpenMMLab looks up the name in a config's ``nms``
