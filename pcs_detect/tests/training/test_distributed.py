@@ -9,9 +9,9 @@ import torch
 from tiny_training import seen, write_config, write_data
 from torch import nn
 
-from pcs_detect.crystals.drawing import scalars
 from pcs_detect.training.engine import runner
 from pcs_detect.training.engine.checkpoints import read_checkpoint
+from pcs_detect.training.engine.curves import scalars
 from pcs_detect.training.engine.train import evaluate, train
 
 TESTS = Path(__file__).parent
