@@ -66,7 +66,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         self.categories: list[dict[str, Any]] = _list_of_dicts(document, "categories", self.path)
         self.image_ids = np.array([_integer(e, "id", self.path) for e in entries], dtype=np.int64)
         self.file_names = [_text(e, "file_name", self.path) for e in entries]
-        self.sizes = [(e.get("height"), e.get("width")) for e in entries]
+        self.sizes = [(_side(e.get("height")), _side(e.get("width"))) for e in entries]
         if columns is None:
             columns = json_labels.Columns(1.0 if published_labels else 0.0)
             for a in _list_of_dicts(document, "annotations", self.path):
@@ -253,6 +253,11 @@ def _integer(entry: dict[str, Any], key: str, path: Path) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
         raise DataError(f"{path}: entry {entry.get('id')}: {key!r} must be an integer, got {value!r}")
     return value
+
+
+def _side(value: Any) -> Any:
+    """A number of px; some converters write it as text."""
+    return int(value) if isinstance(value, str) and value.strip().isdigit() else value
 
 
 def _text(entry: dict[str, Any], key: str, path: Path) -> str:

@@ -223,3 +223,9 @@ def test_a_turn_that_is_no_number_is_skipped_and_named(tmp_path):
     with pytest.warns(UserWarning, match="'rotation' must be a number of degrees"):
         data = pa.PCSDataset(path)
     assert len(data.target(0)["boxes"]) == 0
+
+
+def test_sizes_written_as_text_are_numbers(tmp_path):
+    assert pa.PcsDataset(made(tmp_path, [], height="30", width="40"))[0][0].shape == (1, 30, 40)
+    with pytest.raises(pa.DataError, match="says 31 x 40"):
+        pa.PcsDataset(made(tmp_path, [], height="31", width="40"))[0]
