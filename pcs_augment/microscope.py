@@ -56,7 +56,8 @@ def microscope_pipeline(
         scale: output px per input px, lowest and highest; at least what fits the output into the input.
         min_edge: objects with a side below this many px after scaling are dropped.
         threshold: objects whose grey values span at most this many 8-bit levels in the end are dropped.
-        per_object, per_image: further keys of targets, see ``Pipeline``.
+        per_object: names of further keys of targets that belong to objects.
+        per_image: names of further keys that belong to images.
 
     Returns:
         The pipeline; its output has the size of the crop, its targets fewer objects.
