@@ -42,9 +42,7 @@ def guarded(program: str, work: Callable[[], None]) -> int:
     except SystemExit as e:  # argparse: help asked for, or wrong usage
         return e.code if isinstance(e.code, int) else 1
     except KeyboardInterrupt:
-        if first_process():
-            print(f"{program}: interrupted; the same command resumes (train: with --resume)", file=sys.stderr)
-        return 130
+        return _interrupted(program)
     except MemoryError:
         message = "out of memory; use a smaller --batch-size, fewer --workers or, to predict, a smaller --tile"
     except OSError as e:
@@ -54,6 +52,8 @@ def guarded(program: str, work: Callable[[], None]) -> int:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         message = str(e) if _is_ours(e) else f"{e.filename or 'output'}: {e.strerror or e}"
     except Exception as e:
+        if _stopped(e):
+            return _interrupted(program)
         message = _told(e)
         if not message:
             raise
@@ -64,6 +64,21 @@ def guarded(program: str, work: Callable[[], None]) -> int:
             return 130
     print(f"{program}: error: {message}", file=sys.stderr)
     return 1
+
+
+def _interrupted(program: str) -> int:
+    if first_process():
+        print(f"{program}: interrupted; the same command resumes (train: with --resume)", file=sys.stderr)
+    return 130
+
+
+def _stopped(e: BaseException | None) -> bool:
+    """Whether an error came of Ctrl-C: libraries that catch everything turn that into errors of their own."""
+    while e is not None:
+        if isinstance(e, KeyboardInterrupt):
+            return True
+        e = e.__cause__ or e.__context__
+    return False
 
 
 def _is_ours(e: BaseException) -> bool:

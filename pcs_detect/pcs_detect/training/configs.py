@@ -81,7 +81,9 @@ def _check_place(cfg: Config, option: str, path: Path) -> None:
                 raise InputError(f"option {option}: {part!r} must be a number from 0 to {len(place) - 1} ({path.stem})")
             place = place[int(part)]
         elif isinstance(place, Mapping):
-            if part not in place and depth < len(parents):
+            # the last part may be new, but not where it looks like a slip: "max_epoch" beside "max_epochs"
+            slip = bool(difflib.get_close_matches(part, [str(k) for k in place], 1, 0.85))
+            if part not in place and (depth < len(parents) or slip):
                 raise InputError(f"option {option}: {path.stem} has no {part!r} there{_nearest(part, list(place))}")
             place = place.get(part)
         else:

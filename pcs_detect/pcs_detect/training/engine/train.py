@@ -16,7 +16,7 @@ import torch
 from pcs_render.shards.manifest import NAME as MANIFEST
 from pcs_render.shards.manifest import Manifest
 
-from ...files import made_folder, written
+from ...files import locked, made_folder, written
 
 from .. import openmmlab  # isort: skip  # first: it makes mmrotate importable
 
@@ -59,10 +59,13 @@ def train(
     chosen = chosen_device(device)
     cfg = configured(config, data, val=val, validation=validation, device=chosen, **options)
     folder = made_folder(out)
-    if not resume and resumable(folder):
-        raise InputError(f"{folder} holds a training already; go on with it (--resume) or name another folder (--out)")
     cfg.work_dir, cfg.resume = str(folder.resolve()), resume
-    with running(cfg, chosen) as runner:
+    with contextlib.ExitStack() as stack:
+        if first_process():  # or two trainings would write the same files
+            stack.enter_context(locked(folder))
+        if not resume and resumable(folder):
+            raise InputError(f"{folder} holds a training already; resume it (--resume) or name another folder (--out)")
+        runner = stack.enter_context(running(cfg, chosen))
         _check_warm_up(runner)
         runner.train()
         best = folder / runner.message_hub.get_info("best_checkpoint", "none")
@@ -290,7 +293,7 @@ def _check_warm_up(runner: CrystalRunner) -> None:
         if not scheduler.get("by_epoch", True) and end is not None and end > runner.max_iters / 2:
             _note(
                 f"the learning rate rises for {end} steps, the training has {runner.max_iters}; for so few images shorten "
-                "that, for instance --cfg-options param_scheduler.0.end=50"
+                f"that, for instance --cfg-options param_scheduler.0.end={max(runner.max_iters // 10, 1)}"
             )
 
 
