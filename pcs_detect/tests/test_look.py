@@ -52,17 +52,19 @@ def test_a_crystal_seen_at_several_scales_is_one_and_has_its_size():
 
 
 def test_a_photograph_is_not_shown_smaller_than_its_largest_crystal_needs():
-    for size, count in (((60, 60), 1), ((100, 120), 2), ((200, 420), 3)):
+    for size, count in (((60, 60), 2), ((100, 120), 3), ((200, 420), 4), ((420, 900), 3)):
         network = Counting(look=SCALES)
         Detector(network).predict(np.full(size, 90, np.uint8))
         assert len(network.shown) == count
 
 
-def test_small_photographs_are_shown_as_they_are_and_large_ones_smaller():
+def test_small_photographs_are_magnified_and_large_ones_shown_smaller():
     look = Look(scales=(0.5, 0.25), least=16, most=100)
     assert look.needed((2048, 2880)) == look.needed((1200, 1600)) == (0.5, 0.25)
     assert look.needed((1024, 1280)) == (1.0, 0.5, 0.25)
-    assert look.needed((90, 90)) == (1.0,)
+    assert look.needed((384, 384)) == (2.0, 1.0, 0.5, 0.25)
+    assert look.needed((90, 90)) == (2.0, 1.0)
+    assert look.needed((40, 40)) == (2.0,)
     assert Look(scales=(0.5,)).needed((90, 90)) == (0.5,)  # one scale is somebody's choice
 
 

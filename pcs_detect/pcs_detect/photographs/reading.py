@@ -171,7 +171,8 @@ def _is_deep_colour(image: Any) -> bool:
 def _pixels_by_opencv(path: Path) -> NDArray[Any]:
     import cv2
 
-    log: Any = cv2  # whose type stubs leave these two out
+    places: Any = (cv2, getattr(cv2.utils, "logging", None))  # up to OpenCV 4, and from 5 on
+    log = next(place for place in places if hasattr(place, "getLogLevel"))
     before = log.getLogLevel()
     log.setLogLevel(0)  # what goes wrong is said by the error
     try:

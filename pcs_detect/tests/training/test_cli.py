@@ -241,7 +241,9 @@ def stop(error):
         (stop(DataError("Caught DataError in DataLoader worker process 0.\nFile x\npcs_detect.errors.DataError: a.png: gone")),
          1, "pcs-detect: error: a.png: gone"),
         (stop(ModuleNotFoundError("no", name="yapf")), 1,
-         "pcs-detect: error: yapf is not installed; the README of pcs_detect says how to install everything"),
+         "pcs-detect: error: yapf is not installed. Training, tests and exports need the training half, "
+         '"./pcs_detect[train]": torch, '
+         "then OpenMMLab's packages, which are compiled (10 minutes); the README of pcs_detect has the two lines"),
     ],
 )  # fmt: skip
 def test_what_stops_a_command_becomes_a_status_and_a_line(work, status, line, capsys):

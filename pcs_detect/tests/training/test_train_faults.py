@@ -1,14 +1,13 @@
 """Trainings as people start them: twice at once, with a slip of the pen, stopped at once."""
 
 import pytest
+from tiny_training import write_data
 
 from pcs_detect import cli
 from pcs_detect.errors import InputError
 from pcs_detect.files import locked
 from pcs_detect.training import configs
 from pcs_detect.training.engine.train import train
-
-from tiny_training import write_data
 
 
 def test_a_second_training_in_the_same_folder_is_refused(tmp_path):
