@@ -17,13 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 A = TypeVar("A", Tensor, NDArray)
+LOWEST = float(np.nextafter(np.float32(-math.pi / 2), np.float32(0)))  # of angles in float32
 
 
 def wrap_angle(theta: A) -> A:
     """Angles modulo pi, in [-pi/2, pi/2)."""
     # rounding in the modulo can reach the open end, so it is folded once more
     wrapped = (theta + math.pi / 2) % math.pi - math.pi / 2
-    return wrapped - math.pi * (wrapped >= math.pi / 2)
+    return not_below(wrapped - math.pi * (wrapped >= math.pi / 2))
+
+
+def not_below(theta: A) -> A:
+    """The float32 number nearest to -pi/2 lies below it: such angles become the next one above."""
+    if isinstance(theta, Tensor):
+        return theta.clamp_min(LOWEST) if theta.dtype == torch.float32 else theta
+    return np.maximum(theta, np.float32(LOWEST)) if theta.dtype == np.float32 else theta
 
 
 def box_corners(boxes: A) -> A:

@@ -132,6 +132,7 @@ class Columns:
     ) -> tuple[NDArray[np.int64] | None, NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
         """(order, boxes, corners, points) sorted by the (N,) images; order None where they are sorted as they are."""
         boxes, corners, points = self._boxes.rows(), self._corners.rows(), self._points.rows()
+        np.maximum(boxes[:, 4], np.float32(bx.LOWEST), out=boxes[:, 4])  # where float32 rounds below -pi/2
         if not (images[1:] < images[:-1]).any():
             return None, boxes, corners, points
         order = np.argsort(images, kind="stable")

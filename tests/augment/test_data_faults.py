@@ -1,6 +1,7 @@
 """Data sets as people have them: unusable annotations, turned photographs, cameras of 12 bits, links, several at once."""
 
 import json
+import math
 import os
 import warnings
 
@@ -229,3 +230,13 @@ def test_sizes_written_as_text_are_numbers(tmp_path):
     assert pa.PcsDataset(made(tmp_path, [], height="30", width="40"))[0][0].shape == (1, 30, 40)
     with pytest.raises(pa.DataError, match="says 31 x 40"):
         pa.PcsDataset(made(tmp_path, [], height="31", width="40"))[0]
+
+
+def test_no_angle_lies_below_the_range(tmp_path):
+    """Not even as a Python float: float32 rounds -pi/2 down."""
+    data = pa.PcsDataset(made(tmp_path, [{"bbox": [10, 10, 4, 9]}, {"bbox": [20, 15, 9, 4, 90]}]))
+    boxes = data.target(0)["boxes"]
+    assert all(-math.pi / 2 <= float(t) < math.pi / 2 for t in boxes[:, 4])
+    image = torch.rand(8, 1, 30, 40)
+    out = pa.Flip(seed=1)(image, [data.target(0)] * 8, index=range(8))[1]
+    assert all(-math.pi / 2 <= float(t) < math.pi / 2 for o in out for t in o["boxes"][:, 4])
