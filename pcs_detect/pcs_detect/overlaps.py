@@ -95,7 +95,8 @@ def _intersection(a: Floats, b: Floats) -> Floats:
     ys = np.stack((y - uy - vy, y + uy - vy, y + uy + vy, y - uy + vy))
     next_xs, next_ys = np.roll(xs, -1, 0), np.roll(ys, -1, 0)
     run, rise = next_xs - xs, next_ys - ys
-    slope = np.divide(rise, run, out=np.zeros_like(run), where=run != 0)  # an upright edge spans no x and adds nothing
+    upright = np.abs(run) <= 1e-14 * np.abs(rise)  # spans no x and adds nothing; its slope could be infinite
+    slope = np.divide(rise, run, out=np.zeros_like(run), where=~upright & (run != 0))
     begin, end = np.clip(xs, 0, width), np.clip(next_xs, 0, width)
     least, most = np.minimum(begin, end), np.maximum(begin, end)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):

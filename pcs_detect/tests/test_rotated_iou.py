@@ -86,3 +86,9 @@ def test_boxes_without_area_overlap_nothing():
     flat = [(5, 5, 0, 4, 0.3), (5, 5, 0, 0, 0)]
     assert_array_equal(rotated_iou(flat, [*flat, (5, 5, 4, 4, 0)]), np.zeros((2, 3)))
     assert rotated_iou(np.zeros((0, 5)), flat).shape == (0, 2)
+
+
+@pytest.mark.parametrize("turn", [2.2e-309, 5e-324, 1e-300, 1e-17, -1e-310])
+def test_a_turn_too_small_to_matter_does_not(turn):
+    assert rotated_iou([[0.0, 0, 1, 1, 0]], [[0.0, 0, 1, 1, turn]])[0, 0] == pytest.approx(1)
+    assert rotated_iou([[0.0, 0, 4, 2, turn]], [[1.0, 0, 4, 2, 0]])[0, 0] == pytest.approx(3 / 5)
