@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from .errors import OutputError
 
@@ -50,6 +51,21 @@ def made_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
+_held: set[IO[bytes]] = set()
+
+
+def _let_go() -> None:
+    """A forked process shares its parent's locks: it must not keep them when the parent is killed."""
+    for file in _held:
+        with contextlib.suppress(OSError):
+            os.close(file.fileno())
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Hold the folder's lock, so that two runs cannot write one folder; it is let go when the process ends, however.
@@ -73,11 +89,13 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
             raise OutputError(
                 f"{folder} is being written by another run (process {process}); wait for it, stop it, or name another folder"
             ) from e
+        _held.add(file)
         try:
             with contextlib.suppress(OSError):
                 holder.write_text(str(os.getpid()), encoding="ascii")
             yield
         finally:
+            _held.discard(file)
             with contextlib.suppress(OSError):
                 holder.unlink()
 

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,8 @@ from fixed_network import FixedNetwork
 from PIL import Image
 
 from pcs_detect.crystals.tables import read_table
-from pcs_detect.errors import DataError, InputError
+from pcs_detect.errors import DataError, InputError, OutputError
+from pcs_detect.files import locked
 from pcs_detect.inference.batch import predict_folder
 from pcs_detect.inference.detector import Detector
 from pcs_detect.photographs.finding import search
@@ -277,3 +280,22 @@ def test_a_run_that_was_stopped_is_told_by_its_settings(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         predict(tmp_path / "ph", out)
     assert json.loads((out / "settings.json").read_text())["finished"] is False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows starts processes afresh")
+def test_a_lock_ends_with_its_process_even_where_workers_of_it_live_on(tmp_path):
+    code = (
+        "import os, sys, time; from pcs_detect.files import locked\n"
+        "with locked(sys.argv[1]):\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(30); os._exit(0)\n"
+        "    print('held', flush=True); time.sleep(30)\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
+    assert run.stdout.readline() == "held\n"
+    with pytest.raises(OutputError, match="another run"), locked(tmp_path / "out"):
+        pass
+    run.kill()
+    run.wait()
+    with locked(tmp_path / "out"):
+        pass

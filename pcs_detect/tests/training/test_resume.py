@@ -245,7 +245,7 @@ def order(monkeypatch, ranks, size, batch, epoch, start=0):
     """The indices of one epoch as steps x total batch, from all ranks."""
     parts = []
     for rank in range(ranks):
-        monkeypatch.setattr("pcs_detect.training.engine.loops.get_dist_info", lambda rank=rank: (rank, ranks))
+        monkeypatch.setitem(ResumableSampler.__init__.__globals__, "get_dist_info", lambda rank=rank: (rank, ranks))
         sampler = ResumableSampler(range(size), batch_size=batch // ranks, seed=5)
         sampler.set_epoch(epoch)
         sampler.start = start
