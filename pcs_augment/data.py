@@ -175,14 +175,18 @@ def number_parts(data: Any) -> Any:
 
     The first keeps 0, 1, ..; each following one counts on. ``AugmentedLoader`` calls this for its loader's data set.
     """
-    if isinstance(data, ConcatDataset):
-        first = 0
-        for part in data.datasets:
-            number_parts(part)
-            if isinstance(part, PcsDataset) or hasattr(part, "first_index"):
-                part.first_index = first
-            first += len(part)  # type: ignore[arg-type]
+    if isinstance(data, ConcatDataset):  # a data set by itself keeps the index that it was given
+        _number(data, 0)
     return data
+
+
+def _number(data: Any, first: int) -> None:
+    if isinstance(data, ConcatDataset):
+        for part in data.datasets:
+            _number(part, first)
+            first += len(part)  # type: ignore[arg-type]
+    elif hasattr(data, "first_index"):
+        data.first_index = first
 
 
 def _stem(path: Path) -> str:

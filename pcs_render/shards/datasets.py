@@ -62,6 +62,8 @@ class PcsShards(Dataset[Item]):
     ``image_id`` int. Raises DataError for what is missing or damaged, InputError for wrong arguments.
     """
 
+    first_index = 0  # of data sets that are used side by side: see ``pcs_augment.data.number_parts``
+
     def __init__(
         self,
         folders: Folders,
@@ -79,7 +81,7 @@ class PcsShards(Dataset[Item]):
     def __getitem__(self, i: int) -> Item:
         reader, position = self._place(i)
         rows, row = reader.at(position)
-        return item(rows.labels(row), rows.png(row), i, self._dtype)
+        return item(rows.labels(row), rows.png(row), self.first_index + i, self._dtype)
 
     def target(self, i: int) -> dict[str, Any]:
         """The labels of image i, without reading its picture."""

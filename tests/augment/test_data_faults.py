@@ -178,6 +178,8 @@ def test_concatenated_data_sets_get_distinct_indices(tmp_path):
         (tmp_path / str(k)).mkdir()
         sets.append(pa.PCSDataset(made(tmp_path / str(k), [])))
     assert [(sets[0] + sets[1])[i][2] for i in range(2)] == [0, 1]
+    pa.AugmentedLoader(DataLoader(ConcatDataset([sets[0], ConcatDataset(sets[1:])])), pa.GaussianNoise(), "cpu")
+    assert [data[0][2] for data in sets] == [0, 1, 2]  # wherever they are nested
     nested = ConcatDataset([ConcatDataset(sets[:2]), sets[2]])
     batches = pa.AugmentedLoader(DataLoader(nested, 3, collate_fn=pa.collate), pa.GaussianNoise(), "cpu")
     (seen,) = [images for images, _ in batches]

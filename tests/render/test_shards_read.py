@@ -226,3 +226,13 @@ def test_missing_and_wrong_inputs_are_refused(tmp_path, folder):
     (tmp_path / "shards" / "00000000.parquet").unlink()
     with pytest.raises(DataError, match="is missing; run the same render command again"):
         data[0]
+
+
+def test_data_sets_side_by_side_get_distinct_indices(folder):
+    from torch.utils.data import ConcatDataset
+
+    from pcs_augment.data import number_parts
+
+    both = number_parts(ConcatDataset([PcsShards(folder), PcsShards(folder)]))
+    half = len(both) // 2
+    assert [both[i][2] for i in (0, half - 1, half, len(both) - 1)] == [0, half - 1, half, len(both) - 1]
