@@ -90,6 +90,23 @@ def test_the_noise_depends_on_seed_epoch_and_image_alone():
     assert not torch.equal(preprocess_at(1, one, seed=1), preprocess_at(1, one))
 
 
+def test_each_image_draws_one_of_several_pipelines():
+    """As often as they stand there; the image comes out as the chosen one alone makes it, whatever else is in the batch."""
+    dark, light = [dict(type="Brightness", exponent=(-1.0, -1.0))], [dict(type="Brightness", exponent=(0.5, 0.5))]
+    both = CrystalPreprocessor(augment=[dark, light, light], seed=3)
+    alone = [CrystalPreprocessor(augment=steps, seed=3) for steps in (dark, light)]
+    samples = [sample(k, 16, 24) for k in range(300)]
+    mixed = both(batch(*samples), training=True)["inputs"]
+    each = [p(batch(*samples), training=True)["inputs"] for p in alone]
+    as_dark, as_light = ((mixed == e).flatten(1).all(1) for e in each)
+    assert (as_dark ^ as_light).all()
+    assert 70 <= int(as_dark.sum()) <= 130  # binomial, n = 300, p = 1/3, far beyond 3 deviations
+    assert torch.equal(both(batch(samples[17]), training=True)["inputs"][0], mixed[17])
+    MessageHub.get_current_instance().update_info("epoch", 1)
+    again = both(batch(*samples), training=True)["inputs"]
+    assert not torch.equal(again, mixed)
+
+
 def preprocess_at(epoch: int, s, seed: int = 0) -> torch.Tensor:
     MessageHub.get_current_instance().update_info("epoch", epoch)
     return CrystalPreprocessor(augment=NOISE, seed=seed)(batch(s), training=True)["inputs"]
@@ -125,6 +142,8 @@ def test_mixed_precision_leaves_the_noise_alone():
     ("arguments", "message"),
     [
         (dict(augment=[dict(type="Perlin")]), "Perlin.*PerlinLayer"),
+        (dict(augment=[[dict(type="Flip")], [dict(type="Perlin")]]), "Perlin.*PerlinLayer"),
+        (dict(augment=[[dict(type="Flip")], dict(type="Flip")]), "mixes"),
         (dict(augment=[dict(type="Blur", kernel=3)]), "Blur.*kernel"),
         (dict(augment=[dict(type="Pipeline")]), "no step 'Pipeline'"),
         (dict(std=0.0), "std"),

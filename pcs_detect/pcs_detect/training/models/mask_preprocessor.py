@@ -50,7 +50,7 @@ class MaskPreprocessor(CrystalPreprocessor):
         samples: list[Any] = [s.clone() for s in data.get("data_samples") or []]
         # mixed precision is for the network: noise, scaling and normalisation stay in float32
         with torch.autocast(images[0].device.type, enabled=False):
-            if training and self.pipeline is not None:
+            if training and self.pipelines:
                 images, samples = self._augmented(images, samples)
             fitted = [self._fitted(i) for i in images]
             side = -(-self.size // self.divisor) * self.divisor

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 import pcs_augment as pa
 from pcs_augment.base import Step
+from pcs_augment.rng import open_streams
 
 from .. import openmmlab  # noqa: F401  # isort: skip  # first: it makes mmrotate importable
 
@@ -23,6 +25,7 @@ from mmrotate.structures.bbox import RotatedBoxes
 from ...errors import InputError
 
 PIPELINES = ["default_pipeline", "microscope_pipeline"]
+CHOICE = 0xFFFF  # tag of the stream that chooses among pipelines: no step has it
 
 
 @MODELS.register_module()
@@ -31,8 +34,9 @@ class CrystalPreprocessor(BaseDataPreprocessor):
 
     mean, std: of the grey values, 0..255 (the paper's 132.6 and 61.2). pad_size_divisor: images are padded at the right
     and the bottom to a multiple of this many px, with the mean. augment: the noise pipeline as a list of
-    ``dict(type=NAME, **arguments)`` of the steps of pcs_augment, or None for none. seed: of the noise, which depends on
-    (seed, epoch, img_id) alone. min_edge, threshold: objects with a side below ``min_edge`` px before the noise, or whose
+    ``dict(type=NAME, **arguments)`` of the steps of pcs_augment, a list of such lists, of which each image draws one (one that
+    stands twice is drawn twice as often), or None for none. seed: of the noise, which depends on (seed, epoch, img_id) alone.
+    min_edge, threshold: objects with a side below ``min_edge`` px before the noise, or whose
     grey values span at most ``threshold`` 8-bit levels after it, are no longer targets.
 
     Takes what CrystalDataset gives: ``inputs`` a list of (1, H, W) uint8 and ``data_samples``. Gives inputs (B, 1, H', W')
@@ -44,7 +48,7 @@ class CrystalPreprocessor(BaseDataPreprocessor):
         mean: float = 132.6,
         std: float = 61.2,
         pad_size_divisor: int = 32,
-        augment: Sequence[Mapping[str, Any]] | None = None,
+        augment: Sequence[Mapping[str, Any]] | Sequence[Sequence[Mapping[str, Any]]] | None = None,
         seed: int = 0,
         min_edge: float = 0.0,
         threshold: int = 0,
@@ -55,14 +59,15 @@ class CrystalPreprocessor(BaseDataPreprocessor):
         if pad_size_divisor < 1:
             raise InputError(f"pad_size_divisor is {pad_size_divisor}; it must be at least 1")
         self.mean, self.std, self.divisor = float(mean), float(std), int(pad_size_divisor)
-        self.pipeline = build_pipeline(augment, seed, min_edge, threshold) if augment else None
+        self.seed = seed
+        self.pipelines = [build_pipeline(steps, seed, min_edge, threshold) for steps in alternatives(augment)]
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         images: list[Tensor] = self.cast_data(list(data["inputs"]))
         samples: list[Any] = data.get("data_samples") or []
         # mixed precision is for the network: noise and normalisation stay in float32
         with torch.autocast(images[0].device.type, enabled=False):
-            if training and self.pipeline is not None:
+            if training and self.pipelines:
                 images, samples = self._augmented(images, samples)
             images = [(i * 255 if i.is_floating_point() else i.float()).sub(self.mean).div(self.std) for i in images]
         samples = self.cast_data(samples)
@@ -74,22 +79,37 @@ class CrystalPreprocessor(BaseDataPreprocessor):
 
     def _augmented(self, images: list[Tensor], samples: list[Any]) -> tuple[list[Tensor], list[Any]]:
         """Images on the device, samples on the host still: numbers are drawn there."""
-        assert self.pipeline is not None
         epoch = int(MessageHub.get_current_instance().get_info("epoch", 0))
         out, kept = list(images), list(samples)
-        by_size: dict[tuple[int, ...], list[int]] = {}
+        chosen = self._chosen(np.array([s.img_id for s in samples]), epoch)
+        alike: dict[tuple[int, ...], list[int]] = {}
         for k, image in enumerate(images):
-            by_size.setdefault(tuple(image.shape), []).append(k)
-        for members in by_size.values():
+            alike.setdefault((chosen[k], *image.shape), []).append(k)
+        for (which, *_), members in alike.items():
             targets = [_target(samples[k]) for k in members]
             index = torch.tensor([samples[k].img_id for k in members])
-            noisy, moved = self.pipeline(torch.stack([images[k] for k in members]), targets, index=index, epoch=epoch)
+            noisy, moved = self.pipelines[which](torch.stack([images[k] for k in members]), targets, index=index, epoch=epoch)
             for k, image, target in zip(members, noisy, moved):
                 out[k] = image
                 kept[k] = samples[k].clone()
                 kept[k].gt_instances = _instances(target)
                 kept[k].set_metainfo({"img_shape": tuple(image.shape[-2:])})  # a crop changes it
         return out, kept
+
+    def _chosen(self, index: np.ndarray, epoch: int) -> list[int]:
+        """Which pipeline each image goes through."""
+        (stream,) = open_streams(self.seed, epoch, index, [1], [CHOICE])
+        return [int(k) for k in stream.integer(0, 0, len(self.pipelines) - 1)]
+
+
+def alternatives(augment: Any) -> list[Sequence[Mapping[str, Any]]]:
+    """The pipelines that ``augment`` names: none, one, or some of which each image draws one. Raises InputError."""
+    if not augment:
+        return []
+    several = [not isinstance(entry, Mapping) for entry in augment]
+    if any(several) and not all(several):
+        raise InputError("augment mixes steps and lists of steps; give either one list of steps or a list of such lists")
+    return list(augment) if any(several) else [augment]
 
 
 def build_pipeline(steps: Sequence[Mapping[str, Any]], seed: int, min_edge: float = 0.0, threshold: int = 0) -> pa.Pipeline:
