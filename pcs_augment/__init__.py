@@ -1,4 +1,18 @@
-"""GPU image augmentation that models the noise of real microscopes: see README.md and ``default_pipeline``."""
+"""Batched image augmentation that models the noise of real microscopes, on any torch device: see ``default_pipeline``.
+
+The examples of this package begin with four pictures of the bundled sample:
+
+    >>> import numpy as np
+    >>> import torch
+    >>> import pcs_augment as pa
+    >>> from pcs_augment.sample import sample_path
+    >>> data = pa.PcsDataset(sample_path())
+    >>> images, targets, index = pa.collate([data[i] for i in range(4)])
+    >>> images.shape, images.dtype
+    (torch.Size([4, 1, 384, 384]), torch.uint8)
+    >>> targets[0]["boxes"].shape  # cx, cy, w, h in px, theta in radians
+    torch.Size([37, 5])
+"""
 
 from __future__ import annotations
 

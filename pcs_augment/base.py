@@ -48,15 +48,24 @@ _APART = ("training", "per_object", "per_image")  # attributes that are no argum
 
 
 class Augmentation(nn.Module):
-    """Callable on (images, targets); has no parameters and no state but its settings and a counter.
+    """What steps and pipelines are: callable on (images, targets), without parameters, with no state but settings and a counter.
 
-    images: (B, C, H, W) float in [0, 1] or uint8; values up to 0.01 beyond are clamped; float types are kept but for float64,
-    which like uint8 (divided by 255) comes back as float32. Results depend on (seed, epoch, index) alone; calls without
-    ``index`` count: the first takes 0 .. B-1, the next B .. 2B-1. After ``eval()`` a call only converts types; ``draw`` and
-    ``apply`` ignore the mode.
+    Results depend on (seed, epoch, index) alone; calls without ``index`` count: the first takes 0 .. B-1, the next B .. 2B-1.
+    After ``eval()`` a call only converts types; ``draw`` and ``apply`` ignore the mode.
 
-    per_object, per_image: names of further keys of targets that belong to objects (they are removed with them) and to images
-    (they are left alone); see ``pcs_augment.targets``.
+    Attributes:
+        seed: of all random numbers.
+        per_object: names of further keys of targets that belong to objects and are removed with them; see ``pa.Target``.
+        per_image: names of further keys that belong to images and are left alone.
+
+    Example:
+        >>> step = pa.Blur(p=0.5, seed=3)
+        >>> isinstance(step, pa.Augmentation), isinstance(pa.default_pipeline(), pa.Augmentation)
+        (True, True)
+        >>> plan = step.draw(images.shape, targets, index, epoch=1)
+        >>> blurred, followed = step.apply(images, targets, plan)
+        >>> torch.equal(blurred, step(images, index=index, epoch=1))
+        True
     """
 
     seed: int
@@ -83,9 +92,23 @@ class Augmentation(nn.Module):
     ) -> Plan:
         """Draw every random number for a batch; host only, no pixels are touched.
 
-        shape: (B, C, H, W). targets on a GPU are copied to the host, so draw from host targets before moving them.
-        index: (B,) integers in [0, 2^63), default 0 .. B-1, or (B, 2) pairs of an index and the number of its copy.
-        Raises InputError.
+        Args:
+            shape: (B, C, H, W) of the images.
+            targets: one dict per image (``pa.Target``). Those on a GPU are copied to the host, so draw before moving them.
+            index: (B,) integers in [0, 2^63) that name the samples in the data set, or (B, 2) pairs of an index and the number
+                of its copy; default 0 .. B-1.
+            epoch: 0 .. 2^32 - 1.
+
+        Returns:
+            The plan for ``apply``.
+
+        Raises:
+            InputError: an argument is not of this form.
+
+        Example:
+            >>> plan = pa.Brightness().draw((4, 1, 32, 32), index=[5, 6, 7, 8], epoch=2)
+            >>> plan.steps[0]["images"]["factor"].shape
+            (4,)
         """
         given = size = check_shape(shape)
         rows = check_index(index, size[0])
@@ -123,12 +146,27 @@ class Augmentation(nn.Module):
     ) -> Any:
         """Apply a plan: pure (inputs are left alone, same inputs and plan give the same result), no synchronisation.
 
-        Returns (images, targets), targets None if given as None. Every object comes back, with ``keep (N,)`` bool on the
-        images' device telling which ones the filters would keep. Values are checked only on the CPU, where looking at them
-        costs no synchronisation. Raises InputError.
-
         Called with a function alone it is ``torch.nn.Module.apply``, so that models which contain a pipeline can still
         initialise their weights.
+
+        Args:
+            images: as in a call. Values are checked only on the CPU, where looking at them costs no synchronisation.
+            targets: those that the plan was drawn with, on any device; or None.
+            plan: what ``draw`` returned.
+
+        Returns:
+            (images, targets), targets None if given as None. Every object comes back, with ``keep (N,)`` bool on the images'
+            device: which ones the filters would keep.
+
+        Raises:
+            InputError: an argument is not of this form, or the plan is for another pipeline, size or number of objects.
+
+        Example:
+            >>> pipeline = pa.default_pipeline()
+            >>> plan = pipeline.draw(images.shape, targets)
+            >>> augmented, followed = pipeline.apply(images, targets, plan)
+            >>> followed[0]["keep"].shape
+            torch.Size([37])
         """
         if callable(images) and not isinstance(images, Tensor) and plan is None:
             return super().apply(images)
@@ -182,12 +220,29 @@ class Augmentation(nn.Module):
     ) -> Any:
         """Draw and apply; objects that a filter drops are removed with all their keys.
 
-        Returns images alone when called without targets, else (images, targets). On a GPU this synchronises once, to learn
-        which objects to remove and whether the pixel values were in range (and to read the targets, if they are there too);
-        ``apply`` does not, nor does ``draw`` from host targets.
+        On a GPU this synchronises once, to learn which objects to remove and whether the pixel values were in range (and to
+        read the targets, if they are there too); ``apply`` does not, nor does ``draw`` from host targets. After ``eval()``
+        only types are converted.
 
-        Without ``index``, images are numbered on from those of earlier calls, unless this is a loader's worker process, where
-        copies of this object would count alike: there it raises InputError. After ``eval()`` only types are converted.
+        Args:
+            images: (B, C, H, W), float in [0, 1] or uint8; values up to 0.01 beyond are clamped.
+            targets: one dict per image (``pa.Target``), or None.
+            index: (B,) integers in [0, 2^63) that name the samples in the data set, or (B, 2) pairs of an index and the number
+                of its copy. Without it images are numbered on from those of earlier calls; a worker process of a loader, where
+                copies of this object would count alike, must give it.
+            epoch: 0 .. 2^32 - 1.
+
+        Returns:
+            New images alone when called without targets, else (images, targets). float16, bfloat16 and float32 are kept, uint8
+            (divided by 255) and float64 come back as float32. Boxes, outlines and all other keys come back in the type that
+            they had, in memory of their own.
+
+        Raises:
+            InputError: an argument is not of this form.
+
+        Example:
+            >>> images = pa.Flip()(images)
+            >>> images, targets = pa.default_pipeline()(images, targets, index=index, epoch=0)
         """
         check_images(images)
         if not self.training:
@@ -274,11 +329,38 @@ class Augmentation(nn.Module):
 
 
 class Step(Augmentation):
-    """One row of the pipeline's table.
+    """One row of the pipeline's table (paper, Table S1); the base of a step of your own.
 
-    words: how many 32-bit words per sample it draws; words_ahead: how many of them for every sample, touched or not, None for
-    all; looks_at_objects: whether drawing depends on boxes or outlines; stream_name: the name that keys its random numbers and
-    stands in its plans, by default that of the class: a step that is renamed keeps its old one here, and so its numbers.
+    A subclass overrides ``draw_tables``, which draws, and ``change``, which changes pixels; one that moves them about also
+    ``symmetry``, one that removes objects ``remaining`` and ``drop``.
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Attributes:
+        words: how many 32-bit random words it draws per sample.
+        words_ahead: how many of them for every sample, touched or not; None for all.
+        looks_at_objects: whether drawing depends on boxes or outlines.
+        stream_name: the name that keys its random numbers and stands in its plans, by default that of the class: a step that is
+            renamed keeps its old one here, and so its numbers.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> class Dim(pa.Step):
+        ...     words = 2
+        ...
+        ...     def draw_tables(self, stream, shape, instances):
+        ...         sample = self.chosen(stream)
+        ...         return {"images": {"sample": sample, "factor": stream.uniform(1, 0.5, 1.0)[sample]}}
+        ...
+        ...     def change(self, images, tables):
+        ...         for i, factor in zip(tables["images"]["sample"], tables["images"]["factor"]):
+        ...             images[i] *= factor
+        ...         return images
+        >>> dimmed = Dim(p=0.5)(images)
     """
 
     stream_name: str = ""
@@ -317,30 +399,54 @@ class Step(Augmentation):
         return (self,)
 
     def draw_tables(self, stream: Stream, shape: Shape, instances: Instances | None) -> Tables:
-        """The tables of this step; word 0 decides whether a sample is touched."""
+        """Draw the tables of this step; word 0 decides whether a sample is touched.
+
+        Args:
+            stream: random numbers of the batch: ``stream.uniform(k, low, high)`` is the k-th of every sample, (B,).
+            shape: (B, C, H, W) of the images as this step meets them.
+            instances: the objects as this step meets them; None without targets.
+
+        Returns:
+            Named tables of equally long columns, one of them ``sample``: the image of the batch that a row belongs to, ascending.
+        """
         raise NotImplementedError
 
     def change(self, images: Tensor, tables: Tables) -> Tensor:
-        """New pixels for (B, C, H, W) float32 images, which may be changed in place."""
+        """Change pixels on the device of the images.
+
+        Args:
+            images: (B, C, H, W) float32 in [0, 1], which may be changed in place.
+            tables: what ``draw_tables`` returned.
+
+        Returns:
+            (B, C, H, W) float32 in [0, 1], or of the size that ``output_size`` names.
+        """
         return images
 
     def remaining(self, instances: Instances, tables: Tables) -> Instances:
-        """The objects that the next step meets."""
+        """Say which objects the next step meets: ``instances`` after what ``tables`` do."""
         return instances
 
     def symmetry(self, tables: Tables, shape: Shape) -> NDArray[np.float64] | None:
-        """(B, 2, 3) for a step that moves pixels about, else None."""
+        """Give the (B, 2, 3) matrices of a step that moves pixels, which all places follow; None for one that does not."""
         return None
 
     def output_size(self, shape: Shape) -> Shape:
-        """The shape that comes out."""
+        """Name the shape that comes out of images (B, C, H, W)."""
         return shape
 
     def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
-        """Clear flags in ``keep`` (all objects of the batch); an image's objects start at ``first[sample]``."""
+        """Clear the flags of objects that are dropped, on the device.
+
+        Args:
+            images: (B, C, H, W) after this step.
+            tables: what ``draw_tables`` returned.
+            keep: flags of all objects of the batch, image after image.
+            first: (B,) where the flags of an image begin.
+        """
 
     def chosen(self, stream: Stream) -> NDArray[np.int64]:
-        """The samples that this step touches, with chance p each."""
+        """Choose the samples that this step touches, ascending, with chance ``p`` each."""
         return np.flatnonzero(stream.uniform(0) < self.p)
 
     def extra_repr(self) -> str:

@@ -31,20 +31,33 @@ LARGEST, SMALLEST = 1e7, 1e-6  # px of boxes: beyond, float32 is too coarse or 0
 class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
     """Images with oriented boxes and outlines from a COCO-layout JSON.
 
-    annotations: ``.json``, ``.json.gz``, ``.gzip`` or ``.json.gzip``; images: their folder, by default the one beside the JSON
-    that is named like it. Five-number ``bbox`` are the published PCS form (cx, cy, w, h, degrees counter-clockwise);
-    four-number ones are COCO's (left, top, w, h), and where there is a polygon the oriented box is the minimum-area one around
-    it; a polygon also makes up for a ``bbox`` that is no box. Crowd annotations are left out. Others that cannot be used (no
-    area, run lengths without a polygon, broken) are skipped: ``skipped`` lists their ids and one warning counts them;
-    strict=True refuses them. white: of images with more than 8 bits, see ``pcs_augment.images.read_grey``, which also says what
-    becomes of EXIF orientations. published_labels=True moves labels down by 1 px: the released PCS files lie that much too
-    high; leave it off for any other file. Large files are read block by block where numba is installed: the published training
-    set, 16.8 million crystals, takes about 3 GiB; without, all of the text and its Python objects are in memory at once.
-
     Item i is (image, target, first_index + i): image (1, H, W) uint8 grey; target ``boxes (N, 5)`` and ``polygons`` (N
     outlines) as float32 in px and radians, ``labels (N,)`` counted from 0 in the order of the categories, ``image_id`` int.
-    first_index: of data sets that are used side by side, see ``number_parts``.
-    Raises DataError for whatever is missing, malformed, unreadable or outside the folder.
+
+    Five-number ``bbox`` are the published PCS form (cx, cy, w, h, degrees counter-clockwise); four-number ones are COCO's (left,
+    top, w, h), and where there is a polygon the oriented box is the minimum-area one around it; a polygon also makes up for a
+    ``bbox`` that is no box. Crowd annotations are left out. Others that cannot be used (no area, run lengths without a polygon,
+    broken) are skipped: ``skipped`` lists their ids and one warning counts them. Large files are read block by block where
+    numba is installed: the published training set, 16.8 million crystals, takes about 3 GiB; without, all of the text and its
+    Python objects are in memory at once.
+
+    Args:
+        annotations: ``.json``, ``.json.gz``, ``.gzip`` or ``.json.gzip``.
+        images: their folder, by default the one beside the JSON that is named like it.
+        published_labels: move labels down by 1 px: the released PCS files lie that much too high. Leave it off for any other file.
+        strict: refuse annotations that cannot be used.
+        white: of images with more than 8 bits, see ``pcs_augment.images.read_grey``, which also says what becomes of EXIF
+            orientations.
+        first_index: of data sets that are used side by side, see ``number_parts``.
+
+    Raises:
+        DataError: something is missing, malformed, unreadable or outside the folder.
+
+    Example:
+        >>> data = pa.PcsDataset(sample_path())
+        >>> image, target, number = data[3]
+        >>> len(data), image.shape, target["boxes"].shape, number
+        (12, torch.Size([1, 384, 384]), torch.Size([25, 5]), 3)
     """
 
     def __init__(
@@ -100,7 +113,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         return len(self.image_ids)
 
     def target(self, i: int) -> Target:
-        """The labels of image i, without reading the image."""
+        """Give the labels of image ``i``, 0 .. len - 1, without reading the image."""
         if not 0 <= i < len(self):  # also what ends iteration over a data set
             raise IndexError(f"image {i} of {len(self)}")
         mine = slice(self._first[i], self._first[i + 1])
@@ -113,7 +126,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         }
 
     def counts(self, min_area: float = 0.0) -> NDArray[np.int64]:
-        """How many crystals of at least so many px^2 (w h) each image has, of all images at once."""
+        """Count the crystals of at least ``min_area`` px^2 (w h) in each of the images: (len,)."""
         large = (self._boxes[:, 2] * self._boxes[:, 3] >= min_area).numpy()
         upto = np.concatenate(([0], np.cumsum(large)))[self._first]
         return upto[1:] - upto[:-1]
@@ -371,7 +384,22 @@ def read_grey(path: str | os.PathLike[str], white: float | None = None) -> Tenso
 
 
 def collate(samples: Sequence[tuple[Tensor, Target, int]]) -> tuple[Tensor, Targets, Tensor]:
-    """(image, target, index) samples to (images (B, C, H, W), list of targets, index (B,)), as AugmentedLoader expects."""
+    """Make a batch of samples, as ``AugmentedLoader`` expects it; a ``collate_fn`` of DataLoaders.
+
+    Args:
+        samples: (image (C, H, W), target, index) of one image size; an index is an integer or a pair (index, copy).
+
+    Returns:
+        (images (B, C, H, W), list of B targets, index (B,) or (B, 2) int64).
+
+    Raises:
+        InputError: a sample is not of this form, or sizes differ.
+
+    Example:
+        >>> images, targets, index = pa.collate([data[0], data[5]])
+        >>> images.shape, len(targets), index
+        (torch.Size([2, 1, 384, 384]), 2, tensor([0, 5]))
+    """
     for s in samples:
         if not isinstance(s, (tuple, list)) or len(s) != 3 or not isinstance(s[0], Tensor) or not isinstance(s[1], dict):
             parts = [type(v).__name__ for v in s] if isinstance(s, (tuple, list)) else type(s).__name__

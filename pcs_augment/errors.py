@@ -2,16 +2,42 @@
 
 
 class PcsError(Exception):
-    """Base of every error this library raises on purpose."""
+    """Base of every error that this library raises on purpose.
+
+    Example:
+        >>> try:
+        ...     pa.Blur(p=2)
+        ... except pa.PcsError as e:
+        ...     print(e)
+        p must be a probability in [0, 1], got 2
+    """
 
 
 class InputError(PcsError, ValueError):
-    """An argument, image batch, target or plan is not of the documented form."""
+    """An argument, image batch, target or plan is not of the documented form; a ValueError too.
+
+    Example:
+        >>> pa.Blur()(torch.rand(8, 8))
+        Traceback (most recent call last):
+        pcs_augment.errors.InputError: images must be (B, C, H, W) with every size at least 1, got shape (8, 8); ...
+    """
 
 
 class DataError(PcsError, ValueError):
-    """A file to be read is missing, malformed, unreadable or hostile."""
+    """A file to be read is missing, malformed, unreadable or hostile; a ValueError too.
+
+    Example:
+        >>> pa.Plan.load("absent.npz")
+        Traceback (most recent call last):
+        pcs_augment.errors.DataError: absent.npz: no such plan file
+    """
 
 
 class OutputError(PcsError, OSError):
-    """A file could not be written; nothing half-written is left behind."""
+    """A file could not be written; nothing half-written is left behind. An OSError too.
+
+    Example:
+        >>> pa.Flip().draw(images.shape).save("/no/such/folder/plan.npz")
+        Traceback (most recent call last):
+        pcs_augment.errors.OutputError: ...
+    """

@@ -26,14 +26,24 @@ from .targets import Target, Targets
 class DrawingCollate:
     """A collate function that also draws the plan, so that a DataLoader's workers do it instead of the training loop.
 
-    ``DataLoader(data, num_workers=4, collate_fn=pa.DrawingCollate(pipeline))`` in an ``AugmentedLoader`` with the same pipeline
-    gives the same batches as with ``pa.collate``. Workers draw with the pipeline as it was when they started, in the epoch that
-    ``set_epoch`` named last; ``AugmentedLoader`` calls it if this is its loader's ``collate_fn``.
+    In an ``AugmentedLoader`` with the same pipeline the batches are those of ``pa.collate``. Workers draw with the pipeline as it
+    was when they started, in the epoch that ``set_epoch`` named last; ``AugmentedLoader`` calls it if this is its loader's
+    ``collate_fn``. Called with a list of samples it gives (images, targets, index, plan), or the mapping with the key ``plan``.
 
-    pack: also lay out what goes to the GPU and list what is launched there, so that the training process only copies and
-    launches; None for where CUDA is available.
-    collate: what makes (images, targets, index), or a mapping with these keys, of a list of samples; called with the samples,
-    this gives (images, targets, index, plan), or the mapping with the key ``plan``. Raises InputError.
+    Args:
+        pipeline: that of the ``AugmentedLoader``.
+        collate: what makes (images, targets, index), or a mapping with these keys, of a list of samples.
+        pack: also lay out what goes to the GPU and list what is launched there, so that the training process only copies and
+            launches; None for where CUDA is available.
+
+    Raises:
+        InputError: the pipeline is none, or what ``collate`` gives is no batch.
+
+    Example:
+        >>> pipeline = pa.default_pipeline(seed=0)
+        >>> loader = torch.utils.data.DataLoader(data, batch_size=2, collate_fn=pa.DrawingCollate(pipeline))
+        >>> for images, targets in pa.AugmentedLoader(loader, pipeline, device="cpu"):
+        ...     break
     """
 
     def __init__(self, pipeline: Augmentation, collate: Callable[[Any], Any] = collate, pack: bool | None = None) -> None:
@@ -43,7 +53,7 @@ class DrawingCollate:
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that are running see it change
 
     def set_epoch(self, epoch: int) -> None:
-        """Key the noise of the batches that are drawn from now on, in all processes."""
+        """Key the noise of the batches that are drawn from now on, in all processes, by ``epoch``, 0 .. 2^32 - 1."""
         self._epoch.fill_(check_epoch(epoch))
 
     def __call__(self, samples: Any) -> Any:
@@ -70,17 +80,32 @@ class _Started(NamedTuple):
 class AugmentedLoader:
     """Iterate over a DataLoader; yields (images, targets) on the device, augmented, undetectable objects removed.
 
-    Batches of ``loader`` are (images, targets, index), as ``pa.collate`` makes them, or a mapping with these keys; targets may
-    be None. A fourth part or key ``plan`` saves drawing: see ``DrawingCollate``. ``index`` (B,) names the samples in the data
-    set, so results depend on (seed, epoch, index) alone: not on workers, order or batch size. On a GPU, copying, drawing and
-    augmenting the next batch overlap with the training step on this one; which objects to remove and whether the values were in
-    range is learnt one batch late, so that nothing waits. Tensors in the targets come back on the device too.
+    Results depend on (seed, epoch, index) alone: not on workers, order or batch size. Call ``set_epoch`` before each epoch. On a
+    GPU, copying, drawing and augmenting the next batch overlap with the training step on this one; which objects to remove and
+    whether the values were in range is learnt one batch late, so that nothing waits. Tensors in the targets come back on the
+    device too.
 
     ``eval()`` of the pipeline makes no difference. Further keys of a mapping are left out, with a warning. ``dataset``,
     ``sampler``, ``batch_size`` and other attributes are those of ``loader``; it is ``loader`` that is prepared for several
     processes (``DistributedSampler``, ``accelerator.prepare(loader)``), before it is given here.
 
-    device: default "cuda" where there is one, else "cpu". Call ``set_epoch`` before each epoch.
+    Args:
+        loader: gives batches (images, targets, index), as ``pa.collate`` makes them, or mappings with these keys. Images
+            (B, C, H, W) and targets as in a call of a pipeline; targets may be None; ``index`` (B,) names the samples in the
+            data set. A fourth part or key ``plan`` saves drawing: see ``DrawingCollate``.
+        pipeline: a ``pa.Pipeline`` or a step.
+        device: "cpu", "cuda" or "cuda:N"; default "cuda" where there is one, else "cpu".
+
+    Raises:
+        InputError: an argument or a batch is not of this form, or the device is not there.
+
+    Example:
+        >>> loader = torch.utils.data.DataLoader(data, batch_size=4, collate_fn=pa.collate)
+        >>> batches = pa.AugmentedLoader(loader, pa.default_pipeline(seed=0), device="cpu")
+        >>> batches.set_epoch(1)
+        >>> images, targets = next(iter(batches))
+        >>> images.shape, images.dtype
+        (torch.Size([4, 1, 384, 384]), torch.float32)
     """
 
     def __init__(self, loader: Iterable[Any], pipeline: Augmentation, device: torch.device | str | None = None) -> None:
@@ -104,7 +129,14 @@ class AugmentedLoader:
         return getattr(self.loader, name)
 
     def set_epoch(self, epoch: int) -> None:
-        """Key the noise of the coming iteration; the loader and its samplers are told too where they want to know."""
+        """Key the noise of the coming iteration; passed on to the loader and to samplers that have ``set_epoch`` too.
+
+        Args:
+            epoch: 0 .. 2^32 - 1.
+
+        Raises:
+            InputError: another number.
+        """
         self.epoch = check_epoch(epoch)
         waiting: list[Any] = [self.loader]
         asked: list[Any] = []

@@ -51,7 +51,7 @@ def microscope_pipeline(
     in ``default_pipeline``, mostly weaker.
 
     Args:
-        seed: of all random numbers.
+        seed: of all random numbers, 0 .. 2^64 - 1.
         size: px of the output (see ``RandomCrop``).
         scale: output px per input px, lowest and highest; at least what fits the output into the input.
         min_edge: objects with a side below this many px after scaling are dropped.
@@ -62,9 +62,14 @@ def microscope_pipeline(
     Returns:
         The pipeline; its output has the size of the crop, its targets fewer objects.
 
+    Raises:
+        InputError: an argument is out of range.
+
     Example:
         >>> pipeline = pa.microscope_pipeline(seed=0, size=256)
-        >>> images, targets = pipeline(images, targets, index=index, epoch=epoch)
+        >>> drops, visible = pipeline(images, targets, index=index, epoch=0)
+        >>> drops.shape
+        torch.Size([4, 1, 256, 256])
     """
     return Pipeline(
         [

@@ -33,12 +33,16 @@ class Pipeline(Augmentation):
 
     Args:
         steps: what to apply.
-        seed: of all random numbers.
+        seed: of all random numbers, 0 .. 2^64 - 1.
         per_object: names of further keys of targets that hold one entry per object, removed with their objects.
         per_image: names of further keys that belong to the image, whatever their length.
 
     Raises:
         InputError: something else than a step, or a key that cannot be named so.
+
+    Example:
+        >>> pipeline = pa.Pipeline([pa.Blur(p=0.5), pa.Flip()], seed=1)
+        >>> augmented, followed = pipeline(images, targets, index=index, epoch=0)
     """
 
     def __init__(
@@ -71,10 +75,28 @@ def default_pipeline(
 ) -> Pipeline:
     """The published pipeline (paper: Data augmentation, Fig. 2, Table S1) with better defaults where the published code slips.
 
-    min_edge: objects with a side below this many px are dropped first; threshold: objects whose grey-value range is at most
-    this many 8-bit levels are dropped last; published: quirks of the published code instead (Gaussians of 2 px whatever
-    the kernel, 8-bit equalisation, Perlin textures that start on a lattice point, alternating displacement, which needs
-    square images, and mirrored highlights); per_object, per_image: see ``Pipeline``.
+    Args:
+        seed: of all random numbers, 0 .. 2^64 - 1.
+        min_edge: objects with a side below this many px are dropped first.
+        threshold: objects whose grey values span at most this many 8-bit levels, 0 .. 255, are dropped last.
+        published: what the published code does instead: Gaussians of 2 px whatever the kernel, 8-bit equalisation, Perlin
+            textures that start on a lattice point, alternating displacement, which needs square images, and mirrored highlights.
+        per_object: names of further keys of targets that belong to objects, see ``Pipeline``.
+        per_image: names of further keys that belong to images.
+
+    Returns:
+        The pipeline; what comes out has the size of what goes in.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> pipeline = pa.default_pipeline(seed=0)
+        >>> augmented, visible = pipeline(images, targets, index=index, epoch=3)
+        >>> augmented.shape, augmented.dtype
+        (torch.Size([4, 1, 384, 384]), torch.float32)
+        >>> len(pipeline.steps)
+        16
     """
     sigma = 2.0 if published else None
     bins = 256 if published else None

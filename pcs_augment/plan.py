@@ -30,11 +30,26 @@ _CORRUPT = (OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError,
 
 @dataclass(frozen=True)
 class Plan:
-    """What a pipeline will do to one batch.
+    """What a pipeline will do to one batch; ``draw`` makes it, ``apply`` takes it.
 
-    shape: (B, C, H, W) it was drawn for; index: (B,) sample indices; objects: (B,) number of objects per image (-1 where it
-    was drawn without targets); settings: the steps it is for, each with its arguments; steps: one entry per step; chances: the
-    chance p of every step when it was drawn, not kept in files.
+    Its length is the number of samples; iterating gives the plan of each.
+
+    Attributes:
+        shape: (B, C, H, W) it was drawn for.
+        seed: of the pipeline.
+        epoch: it was drawn for.
+        index: (B,) keys of the samples.
+        objects: (B,) number of objects per image, -1 where it was drawn without targets.
+        settings: the steps it is for, each with its arguments.
+        steps: named tables of each step; a table is a dict of equally long columns, one of them ``sample``.
+        chances: the chance ``p`` of every step when it was drawn; not kept in files.
+
+    Example:
+        >>> plan = pa.Pipeline([pa.GaussianNoise(), pa.Blur()]).draw(images.shape, targets)
+        >>> plan.names, len(plan), plan.objects
+        (('GaussianNoise', 'Blur'), 4, array([ 37,  34, 100,  25]))
+        >>> sorted(plan.steps[1]["images"])
+        ['kernel', 'sample']
     """
 
     shape: tuple[int, int, int, int]
@@ -53,7 +68,22 @@ class Plan:
         return (self.slice(i, i + 1) for i in range(len(self)))
 
     def slice(self, start: int, stop: int) -> Plan:
-        """The plan of samples start .. stop - 1 of this batch."""
+        """Cut out the plan of some samples.
+
+        Args:
+            start: the first sample.
+            stop: the one past the last.
+
+        Returns:
+            Their plan, which numbers them from 0.
+
+        Raises:
+            InputError: they are not inside this batch.
+
+        Example:
+            >>> len(pa.Flip().draw(images.shape).slice(1, 3))
+            2
+        """
         if not 0 <= start < stop <= len(self):
             raise InputError(f"slice [{start}, {stop}) is not inside this plan of {len(self)} samples")
 
@@ -77,7 +107,22 @@ class Plan:
 
     @staticmethod
     def concatenate(plans: Sequence[Plan]) -> Plan:
-        """One plan for the samples of several, which must come from one pipeline and one image size."""
+        """Join plans to one for the samples of all.
+
+        Args:
+            plans: at least one; of one pipeline, epoch and image size.
+
+        Returns:
+            The plan of their samples, one after the other.
+
+        Raises:
+            InputError: none is given, or they do not belong together.
+
+        Example:
+            >>> plan = pa.Flip().draw(images.shape)
+            >>> len(pa.Plan.concatenate(list(plan)))
+            4
+        """
         if not plans:
             raise InputError("concatenate needs at least one plan, got none")
         first = plans[0]
@@ -107,7 +152,17 @@ class Plan:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one ``.npz``; it appears whole or not at all. Raises OutputError."""
+        """Write one ``.npz``; it appears whole or not at all, and equal plans are equal files.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            OutputError: it cannot be written.
+
+        Example:
+            >>> pa.Flip().draw(images.shape).save("plan.npz")
+        """
         arrays: dict[str, NDArray] = {"index": self.index, "objects": self.objects}
         for s, tables in enumerate(self.steps):
             for name, table in tables.items():
@@ -120,7 +175,22 @@ class Plan:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Plan:
-        """Read what ``save`` wrote. Raises DataError."""
+        """Read what ``save`` wrote.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The plan, without ``chances``.
+
+        Raises:
+            DataError: the file is missing or no plan.
+
+        Example:
+            >>> pa.Flip().draw(images.shape, epoch=7).save("plan.npz")
+            >>> pa.Plan.load("plan.npz").epoch
+            7
+        """
         try:
             with np.load(Path(path), allow_pickle=False) as data:
                 head = json.loads(str(data["head"]))

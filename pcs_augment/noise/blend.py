@@ -11,11 +11,28 @@ from ..statistics import deviation, exp2_twice
 
 
 def blend(image: Tensor, layer: Tensor, weight_layer: Tensor, c: float = 5.0) -> Tensor:
-    """A(b, l, w) = (b + w l) / (1 + w) with w = c sigma_b l' 2^(1 - 2 l).
+    """Blend an image b with a layer l: A(b, l, w) = (b + w l) / (1 + w), w = c sigma_b l' 2^(1 - 2 l) (paper, Eqs. 11, 12).
 
-    image: (H, W), (C, H, W) or (B, C, H, W) float in [0, 1]; layer l and weight_layer l': values in [0, 1], shapes that
-    broadcast to it. sigma_b is the population standard deviation of each image. Dark parts of the layer are reinforced up to
-    twice, bright ones suppressed down to half. Returns the image's shape and dtype, in [0, 1]. Raises InputError.
+    sigma_b is the population standard deviation of each image. Dark parts of the layer are reinforced up to twice, bright ones
+    suppressed down to half.
+
+    Args:
+        image: b, float in [0, 1]: (H, W), (C, H, W) or (B, C, H, W).
+        layer: l, values in [0, 1], of a shape that broadcasts to the image's.
+        weight_layer: l', likewise.
+        c: strength, at least 0; 5 as published.
+
+    Returns:
+        The image's shape and dtype, values in [0, 1].
+
+    Raises:
+        InputError: an argument of another type, or shapes that do not broadcast.
+
+    Example:
+        >>> image = images[0].float() / 255
+        >>> l, w = (pa.noise_layer(pa.perlin([20, 60], (384, 384), seed=s)) for s in (1, 2))
+        >>> pa.blend(image, l, w).shape
+        torch.Size([1, 384, 384])
     """
     if not isinstance(image, Tensor) or image.ndim not in (2, 3, 4) or not image.is_floating_point() or 0 in image.shape:
         what = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor) else type(image).__name__

@@ -106,10 +106,25 @@ def share_within(textures: Table, height: int, width: int, device: torch.device)
 
 
 def interference(scale: Any, size: Sequence[int], seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
-    """Plane-wave textures N_I(x, n, k) = (cos(2 pi x.n / k + phi) + 1) / 2, paper Eq. 9.
+    """Make textures of plane waves, N_I(x, n, k) = (cos(2 pi x.n / k + phi) + 1) / 2 (paper, Eq. 9).
 
-    scale: (T,) wavelengths k in px, at least 1; size: (H, W); n a random direction, phi ~ U[0, 2 pi). Texture t depends on
-    (scale[t], size, seed, t) alone. Returns (T, H, W) float32 in [0, 1]. Raises InputError.
+    The direction n is uniform, the phase phi ~ U[0, 2 pi). Texture t depends on (scale[t], size, seed, t) alone.
+
+    Args:
+        scale: (T,) wavelengths k, px of at least 1.
+        size: (H, W), px, 1 .. 16384.
+        seed: 0 .. 2^64 - 1.
+        device: where the textures are made.
+
+    Returns:
+        (T, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> pa.interference([8, 20.5], (48, 64)).shape
+        torch.Size([2, 48, 64])
     """
     table, height, width = seeded_textures(scale, size, seed)
     rows, columns = phases(table, height, width, torch.device(device))

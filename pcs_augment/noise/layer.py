@@ -28,9 +28,23 @@ _CHUNK_PX = 2**24  # pixels of textures in flight on a GPU
 
 
 def noise_layer(textures: Tensor, equalize_layer: bool = True, bins: int | None = None) -> Tensor:
-    """L = (1/N) sum of H[N_i] (paper Eq. 10), passed through H once more as the published code does.
+    """Make one layer of N textures: L = (1/N) sum of H[N_i] (paper, Eq. 10), where H equalises the histogram.
 
-    textures: (N, H, W) real; bins=256 takes the published 8-bit equalisation. Returns (H, W) float32 in [0, 1].
+    Args:
+        textures: (N, H, W) real values, N at least 1.
+        equalize_layer: pass L through H once more, as the published code does.
+        bins: None for fine equalisation, 256 for the published 8-bit one.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: an argument of another form.
+
+    Example:
+        >>> layer = pa.noise_layer(pa.interference([8, 12, 30], (48, 64)))
+        >>> layer.shape, round(float(layer.mean()), 3)
+        (torch.Size([48, 64]), 0.5)
     """
     if not isinstance(textures, Tensor) or textures.ndim != 3 or 0 in textures.shape:
         shape = tuple(textures.shape) if isinstance(textures, Tensor) else type(textures).__name__

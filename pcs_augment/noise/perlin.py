@@ -118,10 +118,25 @@ def _rows(values: Tensor, cell: Tensor) -> Tensor:
 
 
 def perlin(scale: Any, size: Sequence[int], seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
-    """Perlin noise textures N_P(k) (paper: Data augmentation; Perlin 2002 with unit gradients).
+    """Make textures of Perlin noise N_P(k) (paper: Data augmentation; Perlin 2002, with unit gradients).
 
-    scale: (T,) lattice spacings k in px, at least 1; size: (H, W). Texture t depends on (scale[t], size, seed, t) alone.
-    Returns (T, H, W) float32 in [-sqrt(1/2), sqrt(1/2)]. Raises InputError.
+    One octave, quintic fade. Texture t depends on (scale[t], size, seed, t) alone.
+
+    Args:
+        scale: (T,) lattice spacings k, px of at least 1.
+        size: (H, W), px, 1 .. 16384.
+        seed: 0 .. 2^64 - 1.
+        device: where the textures are made.
+
+    Returns:
+        (T, H, W) float32 in [-sqrt(1/2), sqrt(1/2)].
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> pa.perlin([8, 20.5], (48, 64)).shape
+        torch.Size([2, 48, 64])
     """
     table, height, width = seeded_textures(scale, size, seed)
     lattices = Lattices(table, height, width, torch.device(device))

@@ -16,9 +16,21 @@ from .update import keys_of, update
 
 
 class Displace(Step):
-    """Roll every row, then every column by a whole number of px drawn from {-reach .. reach}.
+    """Roll every row, then every column by a whole number of px drawn from {-reach .. reach} (paper, Table S1, row 3).
 
-    alternate=True is the published order: column 0, row 0, column 1, row 1, ...; it needs a square image.
+    Args:
+        p: chance for an image, 0 .. 1.
+        reach: px, a whole number in 0 .. 1000.
+        alternate: the published order: column 0, row 0, column 1, row 1, ...; it needs square images.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range, or with ``alternate`` an image is not square.
+
+    Example:
+        >>> torn = pa.Displace(reach=1)(images)  # the same grey values elsewhere
+        >>> bool((torn.sort(-1).values.sum() - images.sum() / 255).abs() < 1)
+        True
     """
 
     words = 1

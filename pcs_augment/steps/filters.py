@@ -22,7 +22,19 @@ Ints = NDArray[np.int64]
 
 
 class MinEdge(Step):
-    """Drop objects whose box has a side below ``min_edge`` px."""
+    """Drop objects whose box has a side below ``min_edge``: too small to be worth learning.
+
+    Args:
+        min_edge: px, at least 0.
+
+    Raises:
+        InputError: the argument is out of range.
+
+    Example:
+        >>> _, large = pa.MinEdge(8)(images, targets)
+        >>> bool(large[0]["boxes"][:, 2:4].min() >= 8)
+        True
+    """
 
     looks_at_objects = True
 
@@ -52,7 +64,19 @@ class KeepDetectable(Step):
     """Drop objects whose grey values, rounded to 8 bits, span at most ``threshold`` levels near their outline.
 
     Looked at are the pixels whose centres lie inside the outline or within ``dilation`` px of it; of several channels, the one
-    with the widest range counts.
+    with the widest range counts (paper: Data augmentation, undetectable crystals).
+
+    Args:
+        threshold: 8-bit grey levels, 0 .. 255.
+        dilation: px, above 0.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> _, left = pa.KeepDetectable()(torch.full((1, 1, 384, 384), 0.5), targets[:1])  # nothing is seen in even grey
+        >>> left[0]["boxes"].shape
+        torch.Size([0, 5])
     """
 
     looks_at_objects = True

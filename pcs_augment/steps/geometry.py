@@ -59,7 +59,20 @@ def moved(x: Tensor, kind: int, flip: bool) -> Tensor:
 
 
 class Rotate90(_Symmetry):
-    """Rotate counter-clockwise by 0, 90, 180 or 270 degrees; images that are not square by 0 or 180 only."""
+    """Rotate counter-clockwise by 0, 90, 180 or 270 degrees; boxes, outlines, masks and keypoints follow (Table S1, row 13).
+
+    Images that are not square are rotated by 0 or 180 degrees only, so that a batch keeps its shape.
+
+    Args:
+        p: chance for an image, 0 .. 1; the four angles are equally likely then.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> turned, followed = pa.Rotate90()(images, targets)
+    """
 
     _matrices = staticmethod(bx.quarter_turns)
     flips = False
@@ -72,7 +85,18 @@ class Rotate90(_Symmetry):
 
 
 class Flip(_Symmetry):
-    """Flip not at all, horizontally or vertically, with equal chances."""
+    """Flip not at all, horizontally or vertically; boxes, outlines, masks and keypoints follow (paper, Table S1, row 14).
+
+    Args:
+        p: chance for an image, 0 .. 1; the three cases are equally likely then.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> flipped, followed = pa.Flip()(images, targets)
+    """
 
     _matrices = staticmethod(bx.flips)
     flips = True

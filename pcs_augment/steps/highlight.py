@@ -31,8 +31,25 @@ class Highlight(Step):
     way; of the others, ``outline`` get their outline drawn, a whole number of px from ``width`` wide. Later objects replace
     earlier ones. Objects without polygons use their box. Without targets nothing happens.
 
-    kernels: odd sizes of the Gaussian, equally likely per image; sigma: None from the kernel size, 2 as published;
-    mirrored: displace the copy along the mirrored direction, as the published code does.
+    Paper, Table S1, row 1.
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        fill: chance of an object of a chosen image to be filled.
+        second: chance of a filled object to get a second offset.
+        outline: chance of an object that is not filled to get its outline drawn.
+        grey: lowest and highest g, whole numbers in 0 .. 255.
+        width: of a drawn outline, lowest and highest, whole px in 1 .. 99.
+        kernels: odd sizes of the Gaussian in 1 .. 99 px, equally likely per image.
+        sigma: of the Gaussian in px; None takes it from the kernel size (see ``Blur``), the published code always uses 2.
+        mirrored: displace the copy along the mirrored direction, as the published code does.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> painted, targets = pa.Highlight(fill=0.5)(images, targets)
     """
 
     words = 4

@@ -23,12 +23,7 @@ _FIRST_TEXTURE, _WORDS_PER_TEXTURE = 4, 4
 
 
 class _NoiseLayer(Step):
-    """Two layers l and l' of one kind, each the mean of N equalised textures, blended with the image (paper Eqs. 10 to 12).
-
-    textures: N is drawn uniformly from this range for each layer; scale: spatial scales k in px, log-uniform, None for
-    (4, image diagonal), with k = 4 where the diagonal is shorter; c: strength; equalize_layer: equalise the mean itself,
-    as the published code does; bins: None for fine equalisation, 256 for the published 8-bit one.
-    """
+    """Shared by both: two layers of one kind, each the mean of equalised textures, are blended with the image."""
 
     words_ahead = _FIRST_TEXTURE
     kind = ""
@@ -117,14 +112,53 @@ def _blend(images: Tensor, both: Tensor, c: float) -> Tensor:
 
 
 class InterferenceLayer(_NoiseLayer):
-    __doc__ = _NoiseLayer.__doc__
+    """Blend an image with two layers l and l' of plane waves, as from thin films (paper, Eqs. 9 to 12; Table S1, row 8).
+
+    Each layer is the mean of N equalised textures (``pa.interference``, ``pa.noise_layer``); ``pa.blend`` says how image and
+    layers are blended.
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        textures: lowest and highest N, whole numbers in 1 .. 100; uniform in between, drawn for each layer.
+        scale: lowest and highest spatial scale k, px of at least 1, log-uniform; None for (4, image diagonal), with k = 4 where
+            the diagonal is shorter.
+        c: strength of the blending, at least 0.
+        equalize_layer: equalise the mean itself, as the published code does.
+        bins: None for fine equalisation, 256 for the published 8-bit one.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> fringed = pa.InterferenceLayer(textures=(1, 2), scale=(8, 32))(images)
+    """
+
     kind = "interference"
 
 
 class PerlinLayer(_NoiseLayer):
-    """Two layers of Perlin noise, blended with the image (paper Eqs. 10 to 12).
+    """Blend an image with two layers l and l' of Perlin noise, as clouds of aggregate (paper, Eqs. 10 to 12; Table S1, row 9).
 
-    As InterferenceLayer; offset=False starts every texture on a lattice point, as the published code does.
+    Each layer is the mean of N equalised textures (``pa.perlin``, ``pa.noise_layer``); ``pa.blend`` says how image and layers
+    are blended.
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        textures: lowest and highest N, whole numbers in 1 .. 100; uniform in between, drawn for each layer.
+        scale: lowest and highest lattice spacing k, px of at least 1, log-uniform; None for (4, image diagonal), with k = 4
+            where the diagonal is shorter.
+        c: strength of the blending, at least 0.
+        equalize_layer: equalise the mean itself, as the published code does.
+        bins: None for fine equalisation, 256 for the published 8-bit one.
+        offset: start a texture anywhere in a cell of its lattice; False for always on a lattice point, as the published code.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> cloudy = pa.PerlinLayer(textures=(1, 2), scale=(8, 32))(images)
     """
 
     kind = "perlin"

@@ -24,10 +24,28 @@ _SHAPE_COLUMNS = ("round", "x", "y", "radius", "left", "top", "right", "bottom")
 class Overlay(Step):
     """Multiply by a soft mask that goes black beyond a circle (chance ``round_chance``) or in two border bands.
 
-    Circle: centred on a random image corner, moved by U(-jitter, jitter) of the image size along x and y; radius
-    U(radius) times the diagonal / sqrt 2. Bands: one horizontal (top or bottom) and one vertical (left or right), each
-    with a whole number of px from ``band``. The mask is smoothed by a Gaussian with an odd kernel from ``kernels``, equally
-    likely; sigma None takes it from the kernel size, the published code always uses 2 (``sigma=2``).
+    The edge of the well or of the field of view (paper, Table S1, row 11). Circle: centred on a random image corner, moved by
+    U(-jitter, jitter) of the image size along x and y; radius U(radius) times the diagonal / sqrt 2. Bands: one horizontal (top
+    or bottom) and one vertical (left or right). The mask is smoothed by a Gaussian.
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        round_chance: chance of a circle.
+        radius: lowest and highest, in 0 .. 100 times the diagonal / sqrt 2.
+        jitter: share of the image size, 0 .. 10.
+        band: width of a band, lowest and highest, whole px in 0 .. 16384.
+        kernels: odd sizes of the Gaussian in 1 .. 99 px, equally likely.
+        sigma: of the Gaussian in px; None takes it from the kernel size (see ``Blur``), the published code always uses 2.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> white = torch.ones(1, 1, 64, 64)
+        >>> framed = pa.Overlay(round_chance=0, band=(8, 8))(white)
+        >>> framed.min(), framed.max()
+        (tensor(0.), tensor(1.))
     """
 
     words = 9

@@ -16,7 +16,21 @@ from .update import keys_of, per_image, update
 
 
 class GaussianNoise(Step):
-    """Add N(0, sigma) to every value, sigma ~ U(sigma) per image in units of the grey range, and clip to [0, 1]."""
+    """Add N(0, s) to every value and clip to [0, 1] (paper, Table S1, row 4).
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        sigma: lowest and highest s, a share of the grey range in 0 .. 10; uniform in between, one per image.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> noisy = pa.GaussianNoise(sigma=(0.05, 0.05))(torch.full((1, 1, 64, 64), 0.5))
+        >>> round(float(noisy.std()), 2)
+        0.05
+    """
 
     words = 2
 
@@ -46,7 +60,23 @@ def add_noise(images: Tensor, sample: Tensor, sigma: Tensor, keys: Tensor) -> No
 
 
 class ImpulseNoise(Step):
-    """Set a fraction U(white) of the pixels to 1 and U(black) to 0, drawn independently per image; all channels alike."""
+    """Set a share U(white) of the pixels to 1 and a share U(black) to 0, all channels alike (paper, Table S1, row 5).
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        white: lowest and highest share, 0 .. 0.5; drawn independently of the other, one per image.
+        black: lowest and highest share, 0 .. 0.5.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> grey = torch.full((1, 1, 64, 64), 0.5)
+        >>> speckled = pa.ImpulseNoise(white=(0.1, 0.1), black=(0, 0))(grey)
+        >>> round(float((speckled == 1).float().mean()), 1)
+        0.1
+    """
 
     words = 3
 

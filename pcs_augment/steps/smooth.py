@@ -19,9 +19,21 @@ from .update import update
 
 
 class Blur(Step):
-    """Gaussian blur with a kernel size drawn from ``kernels`` per image.
+    """Gaussian blur with a kernel size drawn per image (paper, Table S1, row 12).
 
-    sigma: None takes 0.3 ((k - 1) / 2 - 1) + 0.8 px for a kernel of k; the published code always uses 2 (``sigma=2``).
+    Args:
+        p: chance for an image, 0 .. 1.
+        kernels: odd sizes k in 1 .. 99 px, equally likely.
+        sigma: px; None takes 0.3 ((k - 1) / 2 - 1) + 0.8 for a kernel of k, the published code always uses 2.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> soft = pa.Blur(kernels=(9,))(images)
+        >>> bool(soft.std() < (images / 255).std())
+        True
     """
 
     words = 2

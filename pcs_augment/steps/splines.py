@@ -30,7 +30,21 @@ class Splines(Step):
 
     A curve passes through 2 to 4 knots equally spaced across the image, with heights uniform over it, as SciPy's not-a-knot
     spline does, which for so few knots is one polynomial; it is sampled 100 times and turned by a random angle about the image
-    centre. curves: how many per image; knots: how many per curve; widths: px, equally likely; offset: grey offset.
+    centre. Scratches and fibres (paper, Table S1, row 2).
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        curves: fewest and most per image, 1 .. 1000.
+        knots: fewest and most per curve, 2 .. 4.
+        widths: px in (0, 50], equally likely.
+        offset: lowest and highest grey offset, -1 .. 1; uniform in between, one per curve.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> scratched = pa.Splines(curves=(3, 3), offset=(-0.5, 0.5))(images)
     """
 
     words_ahead = _FIRST_CURVE

@@ -56,7 +56,22 @@ def stretch(images: Tensor, sample: Tensor, factor: Tensor) -> None:
 
 
 class Brightness(_Tone):
-    """Multiply by base^U(exponent) and clip to [0, 1]; default 2^U(-1, 1)."""
+    """Multiply an image by base^U(exponent) and clip to [0, 1] (paper, Table S1, row 6: 2^U(-1, 1)).
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        base: of the power, above 0.
+        exponent: lowest and highest, within -32 .. 32; uniform in between, one per image.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> grey = torch.full((1, 1, 2, 2), 0.25)
+        >>> pa.Brightness(exponent=(1, 1))(grey).max()
+        tensor(0.5000)
+    """
 
     _formula = staticmethod(scale)
 
@@ -65,7 +80,22 @@ class Brightness(_Tone):
 
 
 class Contrast(_Tone):
-    """Multiply the difference from the image mean by base^U(exponent) and clip to [0, 1]; default 1.5^U(0, 1)."""
+    """Multiply the difference from the image's mean by base^U(exponent), clip to [0, 1] (paper, Table S1, rows 7 and 10).
+
+    Args:
+        p: chance for an image, 0 .. 1.
+        base: of the power, above 0; with the default exponents the factor is 1.5^U(0, 1), as published.
+        exponent: lowest and highest, within -32 .. 32; uniform in between, one per image.
+        seed: used when the step works alone, 0 .. 2^64 - 1.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> stripes = torch.tensor([0.4, 0.6]).expand(1, 1, 4, 2)
+        >>> pa.Contrast(base=2, exponent=(1, 1))(stripes)[0, 0, 0]
+        tensor([0.3000, 0.7000])
+    """
 
     _formula = staticmethod(stretch)
 
