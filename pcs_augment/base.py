@@ -48,7 +48,7 @@ _APART = ("training", "per_object", "per_image")  # attributes that are no argum
 
 
 class Augmentation(nn.Module):
-    """What steps and pipelines are: callable on (images, targets), without parameters, with no state but settings and a counter.
+    """What steps and pipelines are: callable on (images, targets), without parameters or state but settings and a counter.
 
     Results depend on (seed, epoch, index) alone; calls without ``index`` count: the first takes 0 .. B-1, the next B .. 2B-1.
     After ``eval()`` a call only converts types; ``draw`` and ``apply`` ignore the mode.
@@ -407,7 +407,8 @@ class Step(Augmentation):
             instances: the objects as this step meets them; None without targets.
 
         Returns:
-            Named tables of equally long columns, one of them ``sample``: the image of the batch that a row belongs to, ascending.
+            Named tables of equally long columns, one of them ``sample``: the image of the batch that a row belongs to,
+            ascending.
         """
         raise NotImplementedError
 
@@ -428,7 +429,15 @@ class Step(Augmentation):
         return instances
 
     def symmetry(self, tables: Tables, shape: Shape) -> NDArray[np.float64] | None:
-        """Give the (B, 2, 3) matrices of a step that moves pixels, which all places follow; None for one that does not."""
+        """Give the matrices of a step that moves pixels, which all places follow.
+
+        Args:
+            tables: what ``draw_tables`` returned.
+            shape: (B, C, H, W) of the images before this step.
+
+        Returns:
+            (B, 2, 3), or None for a step that leaves pixels where they are.
+        """
         return None
 
     def output_size(self, shape: Shape) -> Shape:
@@ -446,7 +455,7 @@ class Step(Augmentation):
         """
 
     def chosen(self, stream: Stream) -> NDArray[np.int64]:
-        """Choose the samples that this step touches, ascending, with chance ``p`` each."""
+        """Choose the samples that this step touches, ascending, with chance ``p`` each; word 0 of ``stream`` decides."""
         return np.flatnonzero(stream.uniform(0) < self.p)
 
     def extra_repr(self) -> str:

@@ -34,17 +34,18 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
     Item i is (image, target, first_index + i): image (1, H, W) uint8 grey; target ``boxes (N, 5)`` and ``polygons`` (N
     outlines) as float32 in px and radians, ``labels (N,)`` counted from 0 in the order of the categories, ``image_id`` int.
 
-    Five-number ``bbox`` are the published PCS form (cx, cy, w, h, degrees counter-clockwise); four-number ones are COCO's (left,
-    top, w, h), and where there is a polygon the oriented box is the minimum-area one around it; a polygon also makes up for a
-    ``bbox`` that is no box. Crowd annotations are left out. Others that cannot be used (no area, run lengths without a polygon,
-    broken) are skipped: ``skipped`` lists their ids and one warning counts them. Large files are read block by block where
-    numba is installed: the published training set, 16.8 million crystals, takes about 3 GiB; without, all of the text and its
-    Python objects are in memory at once.
+    Five-number ``bbox`` are the published PCS form (cx, cy, w, h, degrees counter-clockwise); four-number ones are COCO's
+    (left, top, w, h), and where there is a polygon the oriented box is the minimum-area one around it; a polygon also makes up
+    for a ``bbox`` that is no box. Crowd annotations are left out. Others that cannot be used (no area, run lengths without a
+    polygon, broken) are skipped: ``skipped`` lists their ids and one warning counts them. Large files are read block by block
+    where numba is installed: the published training set, 16.8 million crystals, takes about 3 GiB; without, all of the text
+    and its Python objects are in memory at once.
 
     Args:
         annotations: ``.json``, ``.json.gz``, ``.gzip`` or ``.json.gzip``.
         images: their folder, by default the one beside the JSON that is named like it.
-        published_labels: move labels down by 1 px: the released PCS files lie that much too high. Leave it off for any other file.
+        published_labels: move labels down by 1 px: the released PCS files lie that much too high. Leave it off for any other
+            file.
         strict: refuse annotations that cannot be used.
         white: of images with more than 8 bits, see ``pcs_augment.images.read_grey``, which also says what becomes of EXIF
             orientations.

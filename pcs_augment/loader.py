@@ -26,8 +26,8 @@ from .targets import Target, Targets
 class DrawingCollate:
     """A collate function that also draws the plan, so that a DataLoader's workers do it instead of the training loop.
 
-    In an ``AugmentedLoader`` with the same pipeline the batches are those of ``pa.collate``. Workers draw with the pipeline as it
-    was when they started, in the epoch that ``set_epoch`` named last; ``AugmentedLoader`` calls it if this is its loader's
+    In an ``AugmentedLoader`` with the same pipeline the batches are those of ``pa.collate``. Workers draw with the pipeline as
+    it was when they started, in the epoch that ``set_epoch`` named last; ``AugmentedLoader`` calls it if this is its loader's
     ``collate_fn``. Called with a list of samples it gives (images, targets, index, plan), or the mapping with the key ``plan``.
 
     Args:
@@ -80,10 +80,10 @@ class _Started(NamedTuple):
 class AugmentedLoader:
     """Iterate over a DataLoader; yields (images, targets) on the device, augmented, undetectable objects removed.
 
-    Results depend on (seed, epoch, index) alone: not on workers, order or batch size. Call ``set_epoch`` before each epoch. On a
-    GPU, copying, drawing and augmenting the next batch overlap with the training step on this one; which objects to remove and
-    whether the values were in range is learnt one batch late, so that nothing waits. Tensors in the targets come back on the
-    device too.
+    Results depend on (seed, epoch, index) alone: not on workers, order or batch size. Call ``set_epoch`` before each epoch. On
+    a GPU, copying, drawing and augmenting the next batch overlap with the training step on this one; which objects to remove
+    and whether the values were in range is learnt one batch late, so that nothing waits. Tensors in the targets come back on
+    the device too.
 
     ``eval()`` of the pipeline makes no difference. Further keys of a mapping are left out, with a warning. ``dataset``,
     ``sampler``, ``batch_size`` and other attributes are those of ``loader``; it is ``loader`` that is prepared for several

@@ -80,7 +80,8 @@ def default_pipeline(
         min_edge: objects with a side below this many px are dropped first.
         threshold: objects whose grey values span at most this many 8-bit levels, 0 .. 255, are dropped last.
         published: what the published code does instead: Gaussians of 2 px whatever the kernel, 8-bit equalisation, Perlin
-            textures that start on a lattice point, alternating displacement, which needs square images, and mirrored highlights.
+            textures that start on a lattice point, alternating displacement, which needs square images, and mirrored
+            highlights.
         per_object: names of further keys of targets that belong to objects, see ``Pipeline``.
         per_image: names of further keys that belong to images.
 

@@ -31,7 +31,22 @@ BATCH = 4  # poses fitted together
 
 
 def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -> Scene:
-    """The scene of one image; ``shapes`` are the (V, 3) vertices of all models to choose from."""
+    """Draw the scene of one image (paper: Data set generation, Eqs. 1 to 8), a function of the arguments alone.
+
+    Args:
+        settings: the statistical model.
+        seed: of the data set, 0 .. 2^63 - 1.
+        image: id of the image, 0 .. 10^10 - 1.
+        shapes: (V, 3) vertices of all models to choose from.
+
+    Returns:
+        The scene, to be rendered, labelled or saved anywhere.
+
+    Example:
+        >>> scene = generate.scene(model, seed=7, image=0, shapes=cubes)
+        >>> scene == scenes[0], len(scene.crystals) > 0
+        (True, True)
+    """
     chosen = look(settings, seed, image)
     camera = Camera(
         settings.width,

@@ -13,14 +13,28 @@ from .scene import Scene
 
 @dataclass(frozen=True)
 class Labels:
-    """One entry per crystal, in the order in which they were placed."""
+    """One entry per crystal, in the order in which they were placed.
 
-    boxes: Floats  # (N, 5): cx, cy, w, h px, theta rad clockwise on screen in [-pi/2, pi/2); w >= h
-    polygons: list[Floats]  # (K, 2) px each: convex hull of the projection, clockwise on screen
-    depth: Floats  # (N,): distance of the crystal's centre from the camera's plane, Blender units
-    model: NDArray[np.int64]  # (N,)
-    refractive_index: Floats  # (N,)
-    targets: Floats  # (N, 4): area px^2, aspect ratio, angle (degrees, counter-clockwise), largest area allowed
+    Attributes:
+        boxes: (N, 5) cx, cy, w, h px, theta rad clockwise on screen in [-pi/2, pi/2); w >= h.
+        polygons: (K, 2) px each: convex hull of the projection, clockwise on screen.
+        depth: (N,) distance of the crystal's centre from the camera's plane, Blender units.
+        model: (N,) ids of the shapes.
+        refractive_index: (N,)
+        targets: (N, 4) area px^2, aspect ratio, angle (degrees, counter-clockwise), largest area allowed.
+
+    Example:
+        >>> found = labels.labels(scenes[0])
+        >>> len(found.boxes) == len(found.polygons) == len(found.depth)
+        True
+    """
+
+    boxes: Floats
+    polygons: list[Floats]
+    depth: Floats
+    model: NDArray[np.int64]
+    refractive_index: Floats
+    targets: Floats
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -29,11 +43,22 @@ class Labels:
 
 
 def labels(scene: Scene) -> Labels:
-    """The labels of every crystal of a scene, occluded or not.
+    """Label every crystal of a scene, occluded or not.
 
     Outlines are those of the visible part: what lies outside the image is cut off, and the box is the smallest rectangle around
     the rest. Where the scene has a ``blur_limit``, crystals that are blurred by a circle (of confusion, at half their depth) of
     more than so many times the short side of their whole box have no label: nobody could tell their outline.
+
+    Args:
+        scene: rendered or not.
+
+    Returns:
+        Boxes, outlines and what else is known of the N crystals that are labelled.
+
+    Example:
+        >>> boxes = labels.labels(scenes[0]).boxes
+        >>> bool((boxes[:, 2] >= boxes[:, 3]).all())
+        True
     """
     boxes, polygons, depth, crystals = [], [], [], []
     for crystal in scene.crystals:
@@ -61,10 +86,19 @@ def labels(scene: Scene) -> Labels:
 
 
 def masks(scene: Scene, visible: bool = False) -> NDArray[np.bool_]:
-    """(N, H, W) masks: the pixels whose centre lies inside each crystal's hull.
+    """Make the masks of a scene: the pixels whose centre lies inside each crystal's hull.
 
-    ``visible``: only where no other crystal's centre of depth is nearer to the camera. A crystal is glass and what is behind
-    it can still be seen; this tells whose outline is the topmost.
+    Args:
+        scene: rendered or not.
+        visible: only where no other crystal's centre of depth is nearer to the camera. A crystal is glass and what is behind
+            it can still be seen; this says whose outline is the topmost.
+
+    Returns:
+        (N, H, W) bool, in the order of ``labels``.
+
+    Example:
+        >>> labels.masks(scenes[0]).shape[1:], int(labels.masks(scenes[0], visible=True).sum(0).max())
+        ((48, 64), 1)
     """
     found = labels(scene)
     height, width = scene.camera.height, scene.camera.width

@@ -106,11 +106,34 @@ class Camera:
 
 @dataclass(frozen=True)
 class Scene:
-    """One image. ``models`` holds the vertices of every model that a crystal names, before elongation."""
+    """Everything that one image shows.
 
-    image: int  # id
-    seed: int  # of the data set
-    settings: str  # hash of the settings
+    Attributes:
+        image: its id.
+        seed: of the data set.
+        settings: hash of the settings.
+        camera: where it is and how it sees.
+        lamps: the lights.
+        material: "glass" or "opaque".
+        subdivisions: cuts per edge before shading.
+        smooth: whether shading is smooth.
+        crystals: in the order in which they were placed.
+        models: vertices of every model that a crystal names, before elongation.
+        covered: part of the image asked for, and reached, by the union of the hulls.
+        unmet: targets that no pose could meet, skipped.
+        condenser: of bright field; None: the lamps and a matt floor.
+        blur_limit: crystals blurred by more than so many times their short side have no label; 0: all have.
+        spheres: what is no crystal and has no label.
+
+    Example:
+        >>> from pcs_render.scene import Scene
+        >>> Scene.from_json(scenes[0].to_json()) == scenes[0]
+        True
+    """
+
+    image: int
+    seed: int
+    settings: str
     camera: Camera
     lamps: tuple[Lamp, ...]
     material: str
@@ -118,10 +141,10 @@ class Scene:
     smooth: bool
     crystals: tuple[Crystal, ...]
     models: dict[int, list[Vector]]
-    covered: tuple[float, float]  # part of the image asked for, and reached, by the union of the hulls
-    unmet: tuple[Target, ...] = field(default=())  # targets that no pose could meet, skipped
-    condenser: Condenser | None = None  # None: the lamps and a matt floor
-    blur_limit: float = 0.0  # crystals blurred by more than so many short sides have no label; 0: all have
+    covered: tuple[float, float]
+    unmet: tuple[Target, ...] = field(default=())
+    condenser: Condenser | None = None
+    blur_limit: float = 0.0
     spheres: tuple[Sphere, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,11 +157,12 @@ class Scene:
         return {"format": FORMAT, **content}
 
     def to_json(self) -> str:
+        """Write the scene as JSON text."""
         return json.dumps(self.to_dict(), separators=(",", ":"))
 
     @staticmethod
     def from_dict(content: Any) -> Scene:
-        """Raises DataError for anything but a scene of this format."""
+        """Make a scene of ``content``, plain JSON values. Raises DataError for anything but a scene of this format."""
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise DataError(f"this is not a scene: its format is {_format(content)!r}, expected {FORMAT!r}")
         try:
@@ -168,6 +192,7 @@ class Scene:
 
     @staticmethod
     def from_json(text: str | bytes) -> Scene:
+        """Read a scene from JSON ``text``. Raises DataError."""
         try:
             return Scene.from_dict(json.loads(text))
         except json.JSONDecodeError as e:
@@ -175,6 +200,7 @@ class Scene:
 
     @staticmethod
     def load(path: str | Path) -> Scene:
+        """Read a scene from the JSON file ``path``. Raises DataError."""
         try:
             return Scene.from_json(Path(path).read_text())
         except OSError as e:

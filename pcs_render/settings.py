@@ -26,78 +26,142 @@ Counts = tuple[int, int]
 
 @dataclass(frozen=True)
 class Settings:
-    """Lengths in model space are in Blender units, on the image in px, angles in degrees; ranges are (low, high)."""
+    """Every number of the statistical model (paper: Data set generation, Eqs. 1 to 8), the scene and the camera.
+
+    Lengths in model space are in Blender units, on the image in px, angles in degrees; ranges are (low, high).
+
+    Attributes:
+        width: px of the image, 8 .. 16384.
+        height: px of the image, 8 .. 16384.
+        rule: "published": the area that is left to cover caps the next crystal's; "unbiased": it does not.
+        covered: part of the image that the union of all hulls shall reach, in (0, 1].
+        max_crystals: of an image, at least 1.
+        area: px^2 of the oriented box, density 1 / a (Eqs. 3 and 4).
+        aspect_ratio: long side over short side of the box, at least 1 (Eq. 2).
+        long_side: px; long elongated crystals are cut to aspect ratios that respect it.
+        shapes: "habits", "cube", "preset:NAME", or the path of an OBJ file with one object per shape.
+        shape_count: of "habits".
+        shape_seed: of "habits".
+        shapes_digest: of the shapes' corners; filled in when they are loaded, to tell them from others.
+        models_per_image: 0: every crystal draws from all shapes.
+        elongation: the halves x > 0 and x <= 0 move apart by up to this much each, in model units.
+        roll: rotation about the long axis.
+        tilt: out of the image plane.
+        tolerance_size: px: how close the square root of a box's area must come to its target's (Eq. 6).
+        tolerance_ratio: how close its aspect ratio must come.
+        tolerance_angle: how close its angle must come.
+        max_iou: of the hulls of any two crystals.
+        max_layers: crystals over one pixel.
+        field_of_view: rad, across the longer side of the image.
+        camera_distance: above the surface z = 0, looking down.
+        depth: of the well.
+        f_stop: 0: everything in focus; else focused at half depth.
+        material: "glass" or "opaque".
+        refractive_index: of the glass, above 1.
+        tint: grey value of the glass.
+        subdivisions: cuts per edge before shading.
+        smooth: smooth shading.
+        lamp: the one above: "AREA", "POINT", "SUN" or "SPOT".
+        lamp_radius: of its disc.
+        lamp_power: W.
+        lamp_power_deviation: W, standard deviation.
+        lamp_angle: from the vertical.
+        bottom_lamp: whether one above the floor shines up.
+        bottom_lamp_radius: of its disc.
+        bottom_lamp_power: W.
+        bright_field: chance that an image is lit from below through a condenser, by that light alone.
+        brightness: linear grey of its bare ground, log-uniform.
+        condenser: degrees, half the angle of its cone of light: the smaller, the darker the edges.
+        relief: how much brighter the cone is on one side than on the other: edges in relief.
+        focus: part of the depth, from the surface down, that is in focus.
+        aperture: factor on the aperture that f_stop gives, log-uniform: the larger, the more blur.
+        blur_limit: crystals blurred by more than so many times their short side have no label; 0: all have.
+        area_window: largest over smallest area within an image, a window anywhere in ``area``; 0: all of it.
+        contact: chance that a crystal grows from the one before: in contact, parallel or as a twin.
+        visible: smallest part of a crystal's hull that is on the image; 1: the border cuts none.
+        spheres: number of gas bubbles and round cells, which have no label, uniform.
+        sphere_size: px, their diameter, log-uniform.
+        sphere_index: their refractive index over that of the drop (gas in water: 0.75), uniform.
+
+    Raises:
+        InputError: a value is not allowed.
+
+    Example:
+        >>> few = settings.Settings(width=256, height=256, covered=(0.02, 0.1), rule="unbiased", long_side=256.0)
+        >>> few.area, len(few.hash)
+        ((4.0, 16384.0), 16)
+    """
 
     # image
     width: int = 384
     height: int = 384
 
     # statistical model (equations 1 to 4)
-    rule: Literal["published", "unbiased"] = "published"  # does the area that is left cap the next crystal's?
-    covered: Range = (0.05, 0.5)  # part of the image that the union of all hulls shall reach
+    rule: Literal["published", "unbiased"] = "published"
+    covered: Range = (0.05, 0.5)
     max_crystals: int = 100
-    area: Range = (4.0, 16384.0)  # px^2 of the oriented box, density 1 / a
+    area: Range = (4.0, 16384.0)
     aspect_ratio: Range = (1.0, 11.4)
-    long_side: float = 384.0  # px; long elongated crystals are cut to aspect ratios that respect it
+    long_side: float = 384.0
 
     # shapes
-    shapes: str = "habits"  # "habits", "cube", "preset:NAME", or the path of an OBJ file with one object per shape
-    shape_count: int = 1851  # of "habits"
-    shape_seed: int = 0  # of "habits"
-    shapes_digest: str = ""  # of the shapes' corners; filled in when they are loaded, to tell them from others
-    models_per_image: int = 1  # 0: every crystal draws from all shapes
-    elongation: float = 6.0  # the halves x > 0 and x <= 0 move apart by up to this much each, in model units
+    shapes: str = "habits"
+    shape_count: int = 1851
+    shape_seed: int = 0
+    shapes_digest: str = ""
+    models_per_image: int = 1
+    elongation: float = 6.0
 
     # pose: rotation about the long axis, tilt out of the image plane
     roll: Range = (0.0, 360.0)
     tilt: Range = (-60.0, 60.0)
 
     # how close the oriented box must come to its target (equation 6)
-    tolerance_size: float = 2.0  # px, of the square root of the area
+    tolerance_size: float = 2.0
     tolerance_ratio: float = 0.2
     tolerance_angle: float = 2.0
 
     # placement
-    max_iou: float = 0.7  # of the hulls of any two crystals
-    max_layers: int = 3  # crystals over one pixel
+    max_iou: float = 0.7
+    max_layers: int = 3
 
     # camera: above the surface z = 0, looking down; the well is ``depth`` deep
-    field_of_view: float = 0.7854  # rad, across the longer side of the image
+    field_of_view: float = 0.7854
     camera_distance: float = 15.0
     depth: float = 15.0
-    f_stop: float = 0.1  # 0: everything in focus; else focused at half depth
+    f_stop: float = 0.1
 
     # material
     material: Literal["glass", "opaque"] = "glass"
     refractive_index: Range = (1.1, 1.8)
-    tint: Range = (0.75, 0.9)  # grey value of the glass
-    subdivisions: int = 10  # cuts per edge before shading
-    smooth: bool = True  # smooth shading
+    tint: Range = (0.75, 0.9)
+    subdivisions: int = 10
+    smooth: bool = True
 
     # light: one lamp above, one above the floor that shines up
     lamp: Literal["AREA", "POINT", "SUN", "SPOT"] = "AREA"
     lamp_radius: float = 15.0
-    lamp_power: float = 10000.0  # W
-    lamp_power_deviation: float = 1000.0  # W, standard deviation
-    lamp_angle: Range = (30.0, 60.0)  # from the vertical
+    lamp_power: float = 10000.0
+    lamp_power_deviation: float = 1000.0
+    lamp_angle: Range = (30.0, 60.0)
     bottom_lamp: bool = True
     bottom_lamp_radius: float = 50.0
-    bottom_lamp_power: Range = (750.0, 1250.0)  # W
+    bottom_lamp_power: Range = (750.0, 1250.0)
 
     # what photographs of drops show beyond the published model; the defaults leave it out
-    bright_field: float = 0.0  # chance that an image is lit from below through a condenser, by that light alone
-    brightness: Range = (0.25, 1.2)  # linear grey of its bare ground, log-uniform
-    condenser: Range = (6.0, 30.0)  # degrees, half the angle of its cone of light: the smaller, the darker the edges
-    relief: Range = (0.0, 0.8)  # how much brighter the cone is on one side than on the other: edges in relief
-    focus: Range = (0.5, 0.5)  # part of the depth, from the surface down, that is in focus
-    aperture: Range = (1.0, 1.0)  # factor on the aperture that f_stop gives, log-uniform: the larger, the more blur
-    blur_limit: float = 0.0  # crystals blurred by more than so many times their short side have no label; 0: all have
-    area_window: float = 0.0  # largest over smallest area within an image, a window anywhere in ``area``; 0: all of it
-    contact: float = 0.0  # chance that a crystal grows from the one before: in contact, parallel or as a twin
-    visible: float = 1.0  # smallest part of a crystal's hull that is on the image; 1: the border cuts none
-    spheres: Counts = (0, 0)  # number of gas bubbles and round cells, which have no label, uniform
-    sphere_size: Range = (4.0, 64.0)  # px, their diameter, log-uniform
-    sphere_index: Range = (0.75, 1.1)  # their refractive index over that of the drop (gas in water: 0.75), uniform
+    bright_field: float = 0.0
+    brightness: Range = (0.25, 1.2)
+    condenser: Range = (6.0, 30.0)
+    relief: Range = (0.0, 0.8)
+    focus: Range = (0.5, 0.5)
+    aperture: Range = (1.0, 1.0)
+    blur_limit: float = 0.0
+    area_window: float = 0.0
+    contact: float = 0.0
+    visible: float = 1.0
+    spheres: Counts = (0, 0)
+    sphere_size: Range = (4.0, 64.0)
+    sphere_index: Range = (0.75, 1.1)
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -262,10 +326,25 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def load_settings(path: str | Path) -> Settings:
-    """Settings from a YAML or JSON file: names as in ``Settings``, those left out keep their defaults.
+    """Read settings from a YAML or JSON file: names as in ``Settings``, those left out keep their defaults.
 
-    The settings file released with the published generator is understood as well. Raises DataError for what cannot be read,
-    InputError for a name or value that is not allowed.
+    The settings file released with the published generator is understood as well.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The settings.
+
+    Raises:
+        DataError: the file cannot be read.
+        InputError: a name or value is not allowed.
+
+    Example:
+        >>> with open("small.yaml", "w") as file:
+        ...     _ = file.write("width: 64\\nheight: 48\\n")
+        >>> settings.load_settings("small.yaml").width
+        64
     """
     try:
         content = yaml.load(Path(path).read_bytes(), _Loader)  # JSON is YAML

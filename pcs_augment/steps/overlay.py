@@ -43,7 +43,7 @@ class Overlay(Step):
 
     Example:
         >>> white = torch.ones(1, 1, 64, 64)
-        >>> framed = pa.Overlay(round_chance=0, band=(8, 8))(white)
+        >>> framed = pa.Overlay(round_chance=0, band=(8, 8), kernels=(5,))(white)
         >>> framed.min(), framed.max()
         (tensor(0.), tensor(1.))
     """

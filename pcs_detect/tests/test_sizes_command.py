@@ -165,7 +165,7 @@ def test_one_crystal_is_enough(tmp_path, capsys):
     assert (row["n_measured"], row["width_px_median"], row["width_px_q1"], row["aspect_ratio_mean"]) == (1, 8, 8, 2)
     assert np.isnan(row["width_px_std"])
     assert (tmp_path / "out/figures/ecdf.png").is_file()
-    assert "groups tell no concentration" in capsys.readouterr().out
+    assert "groups name no concentration" in capsys.readouterr().out
 
 
 def test_images_that_could_not_be_read_are_not_images_without_crystals(tmp_path, capsys):

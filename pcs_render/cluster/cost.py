@@ -12,14 +12,28 @@ from ..shards import Manifest
 
 @dataclass(frozen=True)
 class Estimate:
-    """``count`` images shared among ``workers`` that render one image at a time."""
+    """What images cost that are shared among workers which render one at a time.
+
+    Attributes:
+        count: of images.
+        seconds: per image, on one worker.
+        workers: how many.
+        threads: CPU cores of one worker.
+        gpu: whether each worker has a GPU as well.
+        price: of one worker for an hour; None where it is not known.
+
+    Example:
+        >>> cost = cluster.estimate(3600, 2.0, workers=4, price=0.5)
+        >>> cost.hours, cost.cpu_hours, cost.cost
+        (0.5, 4.0, 1.0)
+    """
 
     count: int
-    seconds: float  # per image, on one worker
+    seconds: float
     workers: int
-    threads: int  # CPU cores of one worker
-    gpu: bool  # whether each worker has a GPU as well
-    price: float | None  # of one worker for an hour
+    threads: int
+    gpu: bool
+    price: float | None
 
     @property
     def hours(self) -> float:
@@ -57,10 +71,25 @@ def _some(number: int, what: str) -> str:
 def estimate(
     count: int, seconds_per_image: float, workers: int, *, threads: int = 2, device: str = "CPU", price: float | None = None
 ) -> Estimate:
-    """Time and cost of ``count`` images.
+    """Estimate time and cost of rendering.
 
-    seconds_per_image: of one worker with ``threads`` cores, and with a GPU unless ``device`` is CPU.
-    price: of one worker for an hour. Raises InputError for a number that is not positive.
+    Args:
+        count: of images.
+        seconds_per_image: of one worker with ``threads`` cores, and with a GPU unless ``device`` is CPU; see ``measured``.
+        workers: how many.
+        threads: CPU cores of one worker.
+        device: "CPU", or that of ``blender.DEVICES`` which renders.
+        price: of one worker for an hour, in any currency.
+
+    Returns:
+        The estimate; as text, a sentence.
+
+    Raises:
+        InputError: a number is not positive.
+
+    Example:
+        >>> print(cluster.estimate(1000, 1.8, workers=10))
+        1,000 images at 1.80 s each on 10 workers of 2 cores: 3.0 minutes, 1.00 core-hours
     """
     numbers = {"count": count, "seconds_per_image": seconds_per_image, "workers": workers, "threads": threads}
     for name, value in numbers.items():
@@ -72,10 +101,23 @@ def estimate(
 
 
 def measured(folder: str | os.PathLike[str]) -> tuple[int, float]:
-    """Images in a data set's finished shards, and the seconds that Blender took for one on average.
+    """Measure what the images of a data set have cost so far.
 
-    What else an image takes (its scene, labels, writing) is not in it. Raises DataError for a folder without a manifest,
-    InputError when no shard is finished.
+    What else an image takes (its scene, labels, writing) is not in it.
+
+    Args:
+        folder: of the data set.
+
+    Returns:
+        Images in finished shards, and the seconds that Blender took for one on average.
+
+    Raises:
+        DataError: a folder without a manifest.
+        InputError: no shard is finished.
+
+    Example:
+        >>> cluster.measured("data")
+        (3, 2.0)
     """
     shards = Manifest.load(folder).shards.values()
     images, seconds = sum(s.images for s in shards), sum(s.seconds for s in shards)

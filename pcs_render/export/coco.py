@@ -31,15 +31,32 @@ def pcs_json(
     incomplete: bool = False,
     progress: Progress | None = None,
 ) -> list[Exported]:
-    """The layout of the published PCS data set: ``train.json`` beside ``train/0000000000.png``, ``validation`` likewise.
+    """Export the layout of the published PCS data set: ``train.json`` beside ``train/0000000000.png``, ``validation`` likewise.
 
     ``bbox`` is [cx, cy, w, h, a], a in degrees, counter-clockwise positive; ``segmentation`` the hull, ``area`` its area.
-    Labels lie where the pixels are (``info.label_offset_y`` 0.0), unlike the published ones, which lie 1 px high; with
-    published_labels=True these do too (-1.0), for readers that correct it. compress: ``.json.gz``.
+    Labels lie where the pixels are (``info.label_offset_y`` 0.0), unlike the published ones, which lie 1 px high. Each file is
+    written whole; the same call again finishes what was cut short.
 
-    validation: part or number of images for validation, as in the data set unless given. incomplete: allow a data set whose
-    rendering resumes. ``progress(done, all)`` counts images. Each file is written whole; the same call again finishes what was
-    cut short. Raises DataError, OutputError.
+    Args:
+        folder: of the data set.
+        out: where it is written: a new or empty folder, or that of the same export.
+        validation: part or number of images for validation, as in the data set unless given.
+        compress: write ``.json.gz``.
+        published_labels: labels 1 px high as well (-1.0), for readers that correct it.
+        incomplete: allow a data set whose rendering resumes.
+        progress: called with (done, all) images.
+
+    Returns:
+        What was written, one entry per split.
+
+    Raises:
+        DataError: the data set is damaged, or not complete.
+        OutputError: ``out`` cannot be written or holds something else.
+
+    Example:
+        >>> train, validation = export.pcs_json("data", "pcs", validation=1)
+        >>> train.images, validation.images
+        (2, 1)
     """
     offset = -1.0 if published_labels else 0.0
     options = {"compress": compress, "published_labels": published_labels}
@@ -57,10 +74,29 @@ def coco(
     incomplete: bool = False,
     progress: Progress | None = None,
 ) -> list[Exported]:
-    """Plain COCO: files as ``pcs_json``, but ``bbox`` is [left, top, w, h] of the hull.
+    """Export plain COCO: files as ``pcs_json``, but ``bbox`` is [left, top, w, h] of the hull.
 
-    The oriented box is in the extra key ``rbox``: cx, cy, w, h in px, theta in radians, clockwise positive. Other arguments and
-    errors as ``pcs_json``.
+    The oriented box is in the extra key ``rbox``: cx, cy, w, h in px, theta in radians, clockwise positive.
+
+    Args:
+        folder: of the data set.
+        out: where it is written: a new or empty folder, or that of the same export.
+        validation: part or number of images for validation, as in the data set unless given.
+        compress: write ``.json.gz``.
+        incomplete: allow a data set whose rendering resumes.
+        progress: called with (done, all) images.
+
+    Returns:
+        What was written, one entry per split.
+
+    Raises:
+        DataError: the data set is damaged, or not complete.
+        OutputError: ``out`` cannot be written or holds something else.
+
+    Example:
+        >>> train, validation = export.coco("data", "coco", validation=1)
+        >>> train.images, validation.images
+        (2, 1)
     """
     with exporting("coco", folder, out, validation, incomplete, progress, {"compress": compress}) as job:
         note = {"rbox": "cx, cy, w, h in px, angle in radians, clockwise on screen"}

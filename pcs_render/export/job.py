@@ -24,7 +24,19 @@ Progress = Callable[[int, int], None]
 
 
 class Exported(NamedTuple):
-    """One split, written. path: the file or folder that a reader of the format is given."""
+    """One split, written.
+
+    Attributes:
+        split: "train" or "validation".
+        path: the file or folder that a reader of the format is given.
+        images: how many.
+        crystals: how many are labelled in them.
+
+    Example:
+        >>> train, validation = export.coco("data", "coco_too", validation=0)
+        >>> train.split, str(train.path), train.images
+        ('train', 'coco_too/train.json', 3)
+    """
 
     split: str
     path: Path

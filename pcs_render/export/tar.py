@@ -27,15 +27,34 @@ def webdataset(
     incomplete: bool = False,
     progress: Progress | None = None,
 ) -> list[Exported]:
-    """WebDataset: ``train-000000.tar`` and on, ``per_tar`` images each, and ``validation-000000.tar`` and on.
-
-    per_tar: None takes 1000, or less where that leaves fewer than 16 tar files, which loaders share out among their workers.
+    """Export a WebDataset: ``train-000000.tar`` and on, ``per_tar`` images each, and ``validation-000000.tar`` and on.
 
     A sample is KEY.png and KEY.json, KEY being the ten-digit id. The JSON holds image_id, width, height and, per crystal, boxes
     (cx, cy, w, h in px, theta in radians, clockwise), labels (0), polygons, depth, refractive_index, model and targets.
     Finished tar files are compared, and only written again where they differ. The paths returned are for
-    ``webdataset``: "train-{000000..000322}.tar". Other arguments and errors as ``pcs_json``; InputError for an
-    impossible ``per_tar``.
+    ``webdataset``: "train-{000000..000322}.tar".
+
+    Args:
+        folder: of the data set.
+        out: where it is written: a new or empty folder, or that of the same export.
+        per_tar: images of a tar file; None takes 1000, or less where that leaves fewer than 16 tar files, which loaders share
+            out among their workers.
+        validation: part or number of images for validation, as in the data set unless given.
+        incomplete: allow a data set whose rendering resumes.
+        progress: called with (done, all) images.
+
+    Returns:
+        What was written, one entry per split.
+
+    Raises:
+        DataError: the data set is damaged, or not complete.
+        InputError: an impossible ``per_tar``.
+        OutputError: ``out`` cannot be written or holds something else.
+
+    Example:
+        >>> train, validation = export.webdataset("data", "tars", validation=1)
+        >>> train.images, validation.images
+        (2, 1)
     """
     if per_tar is not None and (type(per_tar) is not int or per_tar < 1):
         raise InputError(f"per_tar is {per_tar!r}; it takes a whole number of images, at least 1")

@@ -21,11 +21,30 @@ def dota(
     incomplete: bool = False,
     progress: Progress | None = None,
 ) -> list[Exported]:
-    """DOTA: ``train/images/0000000000.png`` with ``train/labelTxt/0000000000.txt``, and the same under ``val``.
+    """Export DOTA: ``train/images/0000000000.png`` with ``train/labelTxt/0000000000.txt``, and the same under ``val``.
 
     A line is "x1 y1 x2 y2 x3 y3 x4 y4 crystal 0": the corners of the oriented box in px, clockwise, category, difficulty.
     mmrotate reads it as ``DOTADataset`` with ``ann_file="train/labelTxt/"``, ``data_prefix=dict(img_path="train/images/")`` and
-    ``metainfo=dict(classes=("crystal",))``. Other arguments and errors as ``pcs_json``.
+    ``metainfo=dict(classes=("crystal",))``.
+
+    Args:
+        folder: of the data set.
+        out: where it is written: a new or empty folder, or that of the same export.
+        validation: part or number of images for validation, as in the data set unless given.
+        incomplete: allow a data set whose rendering resumes.
+        progress: called with (done, all) images.
+
+    Returns:
+        What was written, one entry per split.
+
+    Raises:
+        DataError: the data set is damaged, or not complete.
+        OutputError: ``out`` cannot be written or holds something else.
+
+    Example:
+        >>> train, validation = export.dota("data", "dota", validation=1)
+        >>> train.images, validation.images
+        (2, 1)
     """
 
     def lines(record: Record) -> str:
@@ -48,11 +67,29 @@ def yolo_obb(
     incomplete: bool = False,
     progress: Progress | None = None,
 ) -> list[Exported]:
-    """Ultralytics' YOLO-OBB: ``dataset.yaml``, ``images/train/*.png`` with ``labels/train/*.txt``, and the same under ``val``.
+    """Export YOLO-OBB of Ultralytics: ``dataset.yaml``, ``images/train/*.png``, ``labels/train/*.txt``, the same under ``val``.
 
     A line is "0 x1 y1 x2 y2 x3 y3 x4 y4": class, then the corners of the oriented box divided by width and height of the image.
-    Corners may lie slightly outside the image where the crystal itself does not; clipping them would bend the box. Other
-    arguments and errors as ``pcs_json``.
+    Corners may lie slightly outside the image where the crystal itself does not; clipping them would bend the box.
+
+    Args:
+        folder: of the data set.
+        out: where it is written: a new or empty folder, or that of the same export.
+        validation: part or number of images for validation, as in the data set unless given.
+        incomplete: allow a data set whose rendering resumes.
+        progress: called with (done, all) images.
+
+    Returns:
+        What was written, one entry per split.
+
+    Raises:
+        DataError: the data set is damaged, or not complete.
+        OutputError: ``out`` cannot be written or holds something else.
+
+    Example:
+        >>> train, validation = export.yolo_obb("data", "yolo", validation=1)
+        >>> train.images, validation.images
+        (2, 1)
     """
 
     def lines(record: Record) -> str:

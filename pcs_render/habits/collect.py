@@ -172,11 +172,23 @@ def _shape(seed: int, slot: int, seen: _Seen) -> Shape:
 
 
 def collection(count: int = 1851, seed: int = 0) -> list[Shape]:
-    """``count`` different shapes, the kinds in turn; a smaller collection is the beginning of a larger one.
+    """Grow different shapes, the kinds in turn; a smaller collection is the beginning of a larger one.
 
     The default takes some seconds, once per user: it is kept in the folder of caches (``cache``).
 
-    Raises InputError for a count below 1, a seed outside 0 .. 2^63 - 1, or more shapes than can be told apart.
+    Args:
+        count: how many, at least 1; 1851 as published.
+        seed: 0 .. 2^63 - 1.
+
+    Returns:
+        The shapes, the same on any machine.
+
+    Raises:
+        InputError: an argument is out of range, or there are no more shapes that differ.
+
+    Example:
+        >>> [shape.kind for shape in habits.collection(3)]
+        ['plate', 'rod', 'needle']
     """
     if count < 1:
         raise InputError(f"shape_count is {count}; at least one shape is needed")
@@ -196,9 +208,21 @@ def _collection(count: int, seed: int) -> tuple[Shape, ...]:
 
 
 def shapes(settings: Settings) -> list[Shape]:
-    """The shapes that settings name: "habits", "cube", "preset:NAME" (or several names with commas), or an OBJ file.
+    """Make the shapes that settings name: "habits", "cube", "preset:NAME" (or several names with commas), or an OBJ file.
 
-    Raises InputError for an unknown preset, DataError for a file that cannot be read or is not made of convex shapes.
+    Args:
+        settings: ``shapes`` and, for "habits", ``shape_count`` and ``shape_seed`` count.
+
+    Returns:
+        The shapes.
+
+    Raises:
+        InputError: an unknown preset.
+        DataError: a file that cannot be read or is not made of convex shapes.
+
+    Example:
+        >>> [shape.name for shape in habits.shapes(settings.Settings(shapes="preset:canavalin"))]
+        ['canavalin']
     """
     if settings.shapes == "habits":
         return collection(settings.shape_count, settings.shape_seed)

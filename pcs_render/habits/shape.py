@@ -29,12 +29,23 @@ class Shape:
 
     Built-in shapes are scaled so that their half extents along y and z are 1 on average; imported ones keep their size and
     axes.
+
+    Attributes:
+        name: of the shape.
+        vertices: (V, 3), every one a corner.
+        kind: one of ``KINDS``.
+        point_group: empty where it is not known.
+
+    Example:
+        >>> (cube,) = habits.shapes(model)
+        >>> cube.kind, cube.vertices.shape
+        ('block', (8, 3))
     """
 
     name: str
-    vertices: Floats  # (V, 3), every one a corner
+    vertices: Floats
     kind: Kind
-    point_group: str  # empty where it is not known
+    point_group: str
 
 
 class Measure(NamedTuple):

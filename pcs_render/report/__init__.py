@@ -21,10 +21,26 @@ PAGE = "report.html"
 
 
 def write(sample: Sample, out: str | os.PathLike[str], *, pictures: int = 24, progress: Progress | None = None) -> Path:
-    """Write a PNG of each figure and the page that has them all; returns the page's path.
+    """Write a PNG of each figure and the page that has them all.
 
-    pictures: images shown with and without labels. ``progress(done, all)`` counts figures. Files are written whole, the page
-    last, over those of an earlier report. Raises DataError, OutputError.
+    Files are written whole, the page last, over those of an earlier report.
+
+    Args:
+        sample: what ``load`` or one of the others read.
+        out: folder; made where it is not there.
+        pictures: images shown with and without labels.
+        progress: called with (done, all) figures.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: a picture cannot be read.
+        OutputError: something cannot be written.
+
+    Example:
+        >>> report.write(report.load("data"), "report", pictures=2).name
+        'report.html'
     """
     from .contents import contents, figures
 

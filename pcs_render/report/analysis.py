@@ -55,7 +55,16 @@ class AreaClasses:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Everything that is computed from a sample; (N,) arrays are in the order of its boxes."""
+    """Everything that is computed from a sample; (N,) arrays are in the order of its boxes.
+
+    Attributes:
+        sample: the crystals.
+
+    Example:
+        >>> analysis = report.Analysis(report.load("data"))
+        >>> sum(analysis.by_class.values()) == len(analysis.areas)
+        True
+    """
 
     sample: Sample
 
@@ -103,7 +112,7 @@ class Analysis:
         return np.log(a), self.model.area_cdf(a)
 
     def area_cdf(self, a: ArrayLike) -> Floats:
-        """The model's P(area <= a), a in px^2."""
+        """Give the model's P(area <= ``a``), a in px^2."""
         return np.interp(np.log(np.asarray(a, dtype=np.float64)), *self._area_table, left=0.0, right=1.0)
 
     @cached_property
@@ -174,7 +183,7 @@ class Analysis:
         }
 
     def given_up(self, column: int, edges: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(K,) targets skipped and (K,) drawn, by classes of area (column 0) or aspect ratio (1)."""
+        """Count (K,) targets skipped and (K,) drawn, by classes between ``edges`` of area (``column`` 0) or ratio (1)."""
         unmet, drawn = self.sample.unmet, self.drawn
         if unmet is None or drawn is None:
             raise ValueError("nothing is known of this sample's targets")

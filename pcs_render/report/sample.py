@@ -28,12 +28,24 @@ KEPT = 24  # pictures that scenes are kept for
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One labelled image, to be looked at."""
+    """One labelled image, to be looked at.
 
-    pixels: NDArray[np.uint8]  # (H, W)
-    boxes: NDArray[Any]  # (N, 5) cx, cy, w, h px, theta rad clockwise on screen
-    polygons: list[NDArray[Any]]  # (K, 2) px each
-    known: bool = True  # False: there are labels only, the pixels are all alike
+    Attributes:
+        pixels: (H, W) uint8.
+        boxes: (N, 5) cx, cy, w, h px, theta rad clockwise on screen.
+        polygons: (K, 2) px each.
+        known: False where there are labels only and the pixels are all alike.
+
+    Example:
+        >>> (picture,) = report.load("data").pictures(1)
+        >>> picture.pixels.shape, picture.known
+        ((48, 64), True)
+    """
+
+    pixels: NDArray[np.uint8]
+    boxes: NDArray[Any]
+    polygons: list[NDArray[Any]]
+    known: bool = True
 
 
 def _none(count: int) -> list[Picture]:
@@ -42,25 +54,54 @@ def _none(count: int) -> list[Picture]:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The N crystals of M images, and the U targets that were skipped where that is known."""
+    """The N crystals of M images, and the U targets that were skipped where that is known.
+
+    Attributes:
+        name: of the sample.
+        settings: the model to compare with.
+        boxes: (N, 5) cx, cy, w, h px, theta rad clockwise on screen.
+        counts: (M,) crystals per image.
+        targets: (N, 4) area px^2, ratio, angle in degrees counter-clockwise, largest area allowed.
+        unmet: (U, 4) alike.
+        covered: (M, 2) part of each image asked for, and reached.
+        facts: what the report says of it, title to text.
+        pictures: gives up to so many, spread over the data set.
+
+    Example:
+        >>> sample = report.load("data")
+        >>> sum(sample.counts.tolist()) == len(sample.boxes) == len(sample.targets)
+        True
+    """
 
     name: str
-    settings: Settings  # the model to compare with
-    boxes: NDArray[Any]  # (N, 5) cx, cy, w, h px, theta rad clockwise on screen
-    counts: NDArray[np.int64]  # (M,) crystals per image
-    targets: NDArray[Any] | None = None  # (N, 4) area px^2, ratio, angle in degrees counter-clockwise, largest area allowed
-    unmet: NDArray[Any] | None = None  # (U, 4) alike
-    covered: NDArray[Any] | None = None  # (M, 2) part of each image asked for, and reached
-    facts: dict[str, str] = field(default_factory=dict)  # to be told with it
-    pictures: Callable[[int], list[Picture]] = _none  # up to so many, spread over the data set
+    settings: Settings
+    boxes: NDArray[Any]
+    counts: NDArray[np.int64]
+    targets: NDArray[Any] | None = None
+    unmet: NDArray[Any] | None = None
+    covered: NDArray[Any] | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    pictures: Callable[[int], list[Picture]] = _none
 
 
 def load(path: str | os.PathLike[str], settings: Settings | None = None, progress: Progress | None = None) -> Sample:
-    """The sample of a folder that ``pcs-render render`` or ``scenes`` wrote, or of a PCS or COCO JSON file.
+    """Read the sample of a folder that ``pcs-render render`` or ``scenes`` wrote, or of a PCS or COCO JSON file.
 
-    settings: the model to compare with. If none is given, it is a rendered data set's own, that of the ``settings.yaml`` beside
-    scenes, or the published one.
-    ``progress(done, all)`` counts images. Raises DataError for anything else or what is damaged.
+    Args:
+        path: of the folder or file.
+        settings: the model to compare with. If none is given, it is a rendered data set's own, that of the ``settings.yaml``
+            beside scenes, or the published one.
+        progress: called with (done, all) images.
+
+    Returns:
+        Its crystals and what is known besides.
+
+    Raises:
+        DataError: it is something else, or damaged.
+
+    Example:
+        >>> len(report.load("data").counts)
+        3
     """
     path = Path(path)
     if not path.is_dir():
@@ -91,10 +132,20 @@ def _targets(targets: Iterable[Any]) -> NDArray[np.float64]:
 
 
 def from_scenes(scenes: Iterable[Scene], settings: Settings | None = None, name: str = "scenes") -> Sample:
-    """The sample of scenes, rendered or not; its pictures show labels only.
+    """Make the sample of scenes, rendered or not; its pictures show labels only.
 
-    Scenes name their settings by a hash only. Where none are given, the published ones are taken, for the scenes' image size,
-    with the rule that the targets followed.
+    Args:
+        scenes: of one data set.
+        settings: the model to compare with. Scenes name theirs by a hash only; where none are given, the published ones are
+            taken, for the scenes' image size, with the rule that the targets followed.
+        name: of the sample.
+
+    Returns:
+        Their crystals and what is known besides.
+
+    Example:
+        >>> report.from_scenes(scenes, model).counts.shape
+        (3,)
     """
     found: list[tuple[Labels, Scene]] = []  # a few, for pictures
     boxes, counts, targets, unmet, covered = [np.zeros((0, 5))], [], [np.zeros((0, 4))], [np.zeros((0, 4))], []
@@ -137,7 +188,23 @@ def from_scenes(scenes: Iterable[Scene], settings: Settings | None = None, name:
 
 
 def from_data_set(folder: str | os.PathLike[str], settings: Settings | None = None, progress: Progress | None = None) -> Sample:
-    """The sample of a data set's finished shards. Raises DataError."""
+    """Read the sample of a data set's finished shards.
+
+    Args:
+        folder: of the data set.
+        settings: the model to compare with; its own unless given.
+        progress: called with (done, all) images.
+
+    Returns:
+        Its crystals and what is known besides.
+
+    Raises:
+        DataError: it is damaged.
+
+    Example:
+        >>> report.from_data_set("data").facts["Seed"]
+        '7'
+    """
     from ..shards import Reader
     from ..shards.record import decoded
 
@@ -200,11 +267,25 @@ def from_json(
     settings: Settings | None = None,
     published_labels: bool = False,
 ) -> Sample:
-    """The sample of a PCS or COCO JSON file, plain or compressed; as a whole in memory.
+    """Read the sample of a PCS or COCO JSON file, plain or compressed; as a whole in memory.
 
-    images: their folder, by default the one beside the file that is named like it. Without settings the published model is
-    taken, for the images' size. published_labels: the released files lie 1 px high; move the drawn labels down. Files
-    that say where their labels lie (``info.label_offset_y``) are corrected without it. Raises DataError.
+    Args:
+        path: of the file.
+        images: their folder, by default the one beside the file that is named like it.
+        settings: the model to compare with; the published one, for the images' size, unless given.
+        published_labels: the released files lie 1 px high; move the drawn labels down. Files that say where their labels lie
+            (``info.label_offset_y``) are corrected without it.
+
+    Returns:
+        Its crystals; targets are not known.
+
+    Raises:
+        DataError: the file cannot be read.
+
+    Example:
+        >>> train, _ = export.pcs_json("data", "json", validation=0)
+        >>> report.from_json(train.path).targets is None
+        True
     """
     document = coco.Document(Path(path), published_labels)
     folder = Path(images) if images is not None else coco.folder_beside(Path(path))

@@ -20,7 +20,7 @@ from .plan import Plan, file_digest
 from .record import decode_fault, fault, header_fault, row_digest, scene_fault
 
 REPAIR = "delete it and run the same render command again"
-_NAMED = 5  # faults of one shard told in full
+_NAMED = 5  # faults of one shard reported in full
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,29 @@ class Contents:
 
 @dataclass
 class Report:
-    """What ``verify`` found."""
+    """What ``verify`` found.
+
+    Attributes:
+        folder: of the data set.
+        count: images that there should be.
+        images: those that are there and whole.
+        crystals: labelled in them.
+        quarantined: id to reason, of images that were skipped.
+        missing: ids that are neither there nor skipped.
+        problems: what is damaged, in words.
+
+    Example:
+        >>> print(shards.verify("data"))
+        data: 3 of 3 images, ... crystals
+        all is well
+    """
 
     folder: Path
-    count: int  # images that there should be
-    images: int = 0  # that are there and whole
+    count: int
+    images: int = 0
     crystals: int = 0
-    quarantined: dict[int, str] = field(default_factory=dict)  # id to reason
-    missing: list[int] = field(default_factory=list)  # ids that are neither there nor skipped
+    quarantined: dict[int, str] = field(default_factory=dict)
+    missing: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -92,8 +107,23 @@ def examine(path: Path, plan: Plan, expected: range) -> Contents:
 def verify(folder: str | os.PathLike[str], *, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> Report:
     """Check a whole data set: checksums, columns, every picture and label, ids, totals.
 
-    workers: shards read at a time. ``progress(done, all)`` is told how many finished shards were read. Damage is reported, not
-    raised; raises DataError only for a folder without a readable manifest, InputError for workers below 1.
+    Damage is reported, not raised.
+
+    Args:
+        folder: of the data set.
+        workers: shards read at a time, at least 1.
+        progress: called with (done, all) after every finished shard.
+
+    Returns:
+        What is there, missing and damaged.
+
+    Raises:
+        DataError: a folder without a readable manifest.
+        InputError: workers below 1.
+
+    Example:
+        >>> shards.verify("data").ok
+        True
     """
     if workers < 1:
         raise InputError(f"workers is {workers}; it takes at least 1")

@@ -53,13 +53,25 @@ def _polygons(points: NDArray[np.float32], corners: list[int]) -> Polygons:
 class PcsShards(Dataset[Item]):
     """One or more data sets by random access. Opening reads the manifests only; workers may fork or spawn.
 
-    folders: of one or several data sets, which follow one another. split: "train", "validation" or None for all; validation:
-    part (0.03) or number (10000) of images for validation, as in the manifest unless given. dtype: of the pictures, float32 in
-    [0, 1] or uint8 as stored.
-
     Item i is (image, target, i): image (1, H, W); target ``boxes (N, 5)`` float32 in px and radians, ``labels (N,)`` int64
     zeros, ``polygons`` N times (K, 2) float32, ``depth (N,)``, ``refractive_index (N,)`` float32, ``model (N,)`` int64,
-    ``image_id`` int. Raises DataError for what is missing or damaged, InputError for wrong arguments.
+    ``image_id`` int.
+
+    Args:
+        folders: of one or several data sets, which follow one another.
+        split: "train", "validation" or None for all.
+        validation: part (0.03) or number (10000) of images for validation, as in the manifest unless given.
+        dtype: of the pictures: torch.float32 in [0, 1], or torch.uint8 as stored.
+
+    Raises:
+        DataError: something is missing or damaged.
+        InputError: an argument is wrong.
+
+    Example:
+        >>> data = shards.PcsShards("data")
+        >>> image, target, number = data[1]
+        >>> len(data), image.shape, target["image_id"], number
+        (3, torch.Size([1, 48, 64]), 1, 1)
     """
 
     first_index = 0  # of data sets that are used side by side: see ``pcs_augment.data.number_parts``
@@ -84,7 +96,7 @@ class PcsShards(Dataset[Item]):
         return item(rows.labels(row), rows.png(row), self.first_index + i, self._dtype)
 
     def target(self, i: int) -> dict[str, Any]:
-        """The labels of image i, without reading its picture."""
+        """Give the labels of image ``i``, 0 .. len - 1, without reading its picture."""
         reader, position = self._place(i)
         rows, row = reader.at(position, LABEL_COLUMNS)
         return target(rows.labels(row))
@@ -105,10 +117,29 @@ class StreamingPcsShards(IterableDataset[Item]):
     """The items of PcsShards as a stream that reads files in order: every image exactly once per epoch.
 
     Shards come in an order drawn from (seed, epoch); the stream is cut into one piece per worker and rank, equal but for one
-    group of images; each worker draws at random from a buffer of ``buffer`` images. shuffle=False: order of ids, cut likewise.
-    The other arguments are those of PcsShards; ``i`` is the same for the same image. rank, world: of torch.distributed unless
-    given. Ranks may differ by a few images, so let training stop by steps or use ``Join``. Call ``set_epoch`` before each
-    epoch; persistent workers see it.
+    group of images; each worker draws at random from a buffer. ``i`` is the same for the same image. Ranks may differ by a few
+    images, so let training stop by steps or use ``Join``. Call ``set_epoch`` before each epoch; persistent workers see it.
+
+    Args:
+        folders: of one or several data sets, which follow one another.
+        split: "train", "validation" or None for all.
+        validation: part (0.03) or number (10000) of images for validation, as in the manifest unless given.
+        dtype: of the pictures: torch.float32 in [0, 1], or torch.uint8 as stored.
+        seed: of the order, 0 .. 2^63 - 1.
+        shuffle: False for the order of ids, cut likewise.
+        buffer: images that a worker holds to draw from, at least 1.
+        rank: of this process; that of torch.distributed unless given.
+        world: number of processes; likewise.
+
+    Raises:
+        DataError: something is missing or damaged.
+        InputError: an argument is wrong.
+
+    Example:
+        >>> stream = shards.StreamingPcsShards("data", seed=1)
+        >>> stream.set_epoch(4)
+        >>> sorted(number for image, target, number in stream)
+        [0, 1, 2]
     """
 
     def __init__(
@@ -144,7 +175,7 @@ class StreamingPcsShards(IterableDataset[Item]):
         self._runs, self._first, self._shards = np.concatenate(runs), first, shards
 
     def set_epoch(self, epoch: int) -> None:
-        """Which shuffle comes next: 0, 1, ..."""
+        """Say which shuffle comes next: ``epoch`` 0, 1, ..."""
         if epoch < 0:
             raise InputError(f"epoch is {epoch}; it takes 0 or more")
         self._epoch.fill_(epoch)

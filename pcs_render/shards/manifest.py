@@ -31,13 +31,28 @@ Split = Literal["train", "validation"]
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """A finished shard."""
+    """A finished shard, as the manifest lists it.
+
+    Attributes:
+        index: its number, from 0.
+        images: how many it holds.
+        crystals: how many are labelled in them.
+        missing: ids of its range that were skipped.
+        seconds: render time of its images.
+        bytes: of its file.
+        sha256: checksum of its file.
+
+    Example:
+        >>> summary = shards.Manifest.load("data").shards[0]
+        >>> summary.file, summary.images, summary.seconds
+        ('00000000.parquet', 3, 6.0)
+    """
 
     index: int
     images: int
     crystals: int
-    missing: tuple[int, ...]  # ids of its range that were skipped
-    seconds: float  # render time of its images
+    missing: tuple[int, ...]
+    seconds: float
     bytes: int
     sha256: str
 
@@ -49,7 +64,30 @@ class ShardSummary:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A data set: images ``first`` to ``first + count - 1``, each a function of (seed, id, settings, profile)."""
+    """A data set: images ``first`` to ``first + count - 1``, each a function of (seed, id, settings, profile).
+
+    Attributes:
+        seed: 0 .. 2^63 - 1.
+        count: images when it is complete, 1 .. 10^10.
+        first: id of the first image.
+        shard_size: images of a shard, 1 .. 10^6.
+        settings: the statistical model, as ``Settings.to_dict`` writes it.
+        profile: how it is rendered.
+        versions: of what began it; every shard holds those that made its images.
+        created: YYYY-MM-DD, UTC.
+        validation: part (0.03) or number (10000) of images for validation.
+        validation_ids: fixed when the set is begun; None: as ``validation`` says.
+        history: versions of every run that made images, in order, each once.
+        shards: those that are finished, by number.
+
+    Raises:
+        InputError: a number is out of range.
+
+    Example:
+        >>> manifest = shards.Manifest.load("data")
+        >>> manifest.images, manifest.complete, manifest.seed
+        (3, True, 7)
+    """
 
     seed: int
     count: int
@@ -57,11 +95,11 @@ class Manifest:
     shard_size: int
     settings: dict[str, Any]
     profile: dict[str, Any]
-    versions: dict[str, str]  # of what began it; every shard holds those that made its images
-    created: str  # YYYY-MM-DD, UTC
+    versions: dict[str, str]
+    created: str
     validation: int | float = VALIDATION
-    validation_ids: tuple[int, ...] | None = None  # fixed when the set is begun; None: as ``validation`` says
-    history: tuple[dict[str, str], ...] = ()  # versions of every run that made images, in order, each once
+    validation_ids: tuple[int, ...] | None = None
+    history: tuple[dict[str, str], ...] = ()
     shards: dict[int, ShardSummary] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,7 +143,7 @@ class Manifest:
         return len(self.shards) == self.shard_count
 
     def ids(self, shard: int) -> range:
-        """The ids of one shard, those skipped included."""
+        """List the ids of the shard of this number, those skipped included."""
         begin = self.first + shard * self.shard_size
         return range(begin, min(begin + self.shard_size, self.first + self.count))
 
@@ -124,13 +162,13 @@ class Manifest:
         }
 
     def save(self, folder: Path) -> None:
-        """Raises OutputError."""
+        """Write the manifest into ``folder``. Raises OutputError."""
         with written(folder / NAME) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 
     @staticmethod
     def load(folder: str | os.PathLike[str]) -> Manifest:
-        """Raises DataError for a folder without a whole manifest of this format."""
+        """Read the manifest of a folder. Raises DataError for a ``folder`` without a whole one of this format."""
         path = Path(folder) / NAME
         try:
             content = json.loads(path.read_bytes())

@@ -30,10 +30,20 @@ class ForeignError(DataError):
 
 @dataclass(frozen=True)
 class Todo:
-    """A shard that is not finished."""
+    """A shard that is not finished.
+
+    Attributes:
+        index: its number, from 0.
+        ids: images of it that are still to be made, in order; none: only ``finish`` is left.
+
+    Example:
+        >>> with shards.Writer.create_or_resume("begun", count=2, **about) as writer:
+        ...     writer.missing()
+        [Todo(index=0, ids=(0, 1))]
+    """
 
     index: int
-    ids: tuple[int, ...]  # images of it that are still to be made, in order; none: only ``finish`` is left
+    ids: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -41,41 +51,55 @@ class Plan:
     """What a data set shall become. Picklable: workers that see the folder use it without holding the folder's lock.
 
     Every call writes whole files or none; a call repeated does no harm.
+
+    Attributes:
+        folder: of the data set.
+        manifest: as it was when the plan was made; its list of shards is not looked at.
+        versions: of this run.
+
+    Example:
+        >>> with shards.Writer.create_or_resume("kept", count=2, **about) as writer:
+        ...     writer.plan.keep(records[1])
+        ...     writer.plan.todo(0).ids
+        (0,)
     """
 
     folder: Path
-    manifest: Manifest  # as it was when the plan was made; its list of shards is not looked at
-    versions: dict[str, str]  # of this run
+    manifest: Manifest
+    versions: dict[str, str]
 
     def shard_path(self, index: int) -> Path:
+        """Name the file of the shard ``index``."""
         return self.folder / "shards" / f"{index:08d}.parquet"
 
     def kept_folder(self, index: int) -> Path:
-        """Where images of a shard wait until all of them are there."""
+        """Name the folder in which images of the shard ``index`` wait until all of them are there."""
         return self.folder / "shards" / f"{index:08d}.partial"
 
     def kept_path(self, image_id: int) -> Path:
+        """Name the file in which the image ``image_id`` waits for the others of its shard."""
         return self.kept_folder(self._shard_of(image_id)) / f"{image_id:010d}.parquet"
 
     def quarantine_path(self, image_id: int) -> Path:
+        """Name the file that says why the image ``image_id`` was skipped."""
         return self.folder / "quarantine" / f"{image_id:010d}.json"
 
     def todo(self, index: int) -> Todo:
-        """The images of a shard that are neither kept nor skipped."""
+        """List the images of the shard ``index`` that are neither kept nor skipped."""
         ids = self.manifest.ids(index)
         done = self.kept(index) | self.given_up(index)
         return Todo(index, tuple(i for i in ids if i not in done))
 
     def kept(self, index: int) -> set[int]:
-        """Ids that wait to be folded into a shard."""
+        """List the ids that wait to be folded into the shard ``index``."""
         return self._named(self.kept_folder(index), ".parquet", index)
 
     def given_up(self, index: int) -> set[int]:
-        """Ids of a shard that lie in quarantine. To try one again, delete its file and start the run anew."""
+        """List the ids of the shard ``index`` that were skipped. To try one again, delete its file and start the run anew."""
         return self._named(self.folder / "quarantine", ".json", index)
 
     def keep(self, record: Record, made_with: list[dict[str, str]] | None = None) -> None:
-        """Store one finished image until its shard is complete. Raises InputError for a broken record, OutputError.
+        """Store one finished image, a ``record``, until its shard is complete. Raises InputError for a broken one, OutputError.
 
         made_with: versions that made the image, where they are not this run's.
         """
@@ -85,7 +109,7 @@ class Plan:
         columns.write(path, [record], self._metadata(made_with))
 
     def give_up(self, image_id: int, reason: str, **details: Any) -> None:
-        """Put an image into quarantine: its shard is finished without it, unless it is kept after all.
+        """Skip the image ``image_id`` for a ``reason``: its shard is finished without it, unless it is kept after all.
 
         details: what JSON has no form for is written as text. Raises OutputError.
         """
@@ -96,13 +120,16 @@ class Plan:
             temporary.write_text(json.dumps({"image_id": image_id, "reason": reason, **details}, indent=1, default=str) + "\n")
 
     def write_shard(self, index: int, records: Iterable[Record]) -> ShardSummary:
-        """Write all images of a shard that are not skipped. Raises InputError when some are missing or broken, OutputError."""
+        """Write the ``records`` of the shard ``index``: all of its images that are not skipped.
+
+        Raises InputError when some are missing or broken, OutputError.
+        """
         if not 0 <= index < self.manifest.shard_count:
             raise InputError(f"there is no shard {index}; the data set has shards 0 to {self.manifest.shard_count - 1}")
         return self._write(index, [checked(r) for r in sorted(records, key=lambda r: r.image_id)])
 
     def finish(self, index: int) -> ShardSummary:
-        """Fold the images kept for a shard into it, a few in memory at a time.
+        """Fold the images kept for the shard ``index`` into it, a few in memory at a time.
 
         Raises InputError when images are still to be made, DataError when a kept one is damaged, OutputError.
         """
@@ -114,14 +141,14 @@ class Plan:
         return self._write(index, (self.read_kept(i) for i in ids), made_with)
 
     def unfold(self, index: int) -> None:
-        """Keep the images of a shard's file one by one. Raises DataError, OutputError."""
+        """Keep the images of the file of the shard ``index`` one by one. Raises DataError, OutputError."""
         with contextlib.closing(ShardFile(self.shard_path(index))) as file:
             for rows in file.groups(ALL_COLUMNS):
                 for i in range(len(rows)):
                     self.keep(rows.record(i), versions_of(file))
 
     def read_kept(self, image_id: int) -> Record:
-        """Raises DataError."""
+        """Read the image ``image_id`` that waits for the others of its shard. Raises DataError."""
         with contextlib.closing(ShardFile(self.kept_path(image_id))) as file:
             self.belongs(file)
             rows = file.rows(0, ALL_COLUMNS)
@@ -144,7 +171,7 @@ class Plan:
         return {"pcs_render": __version__, "pyarrow": pa.__version__, **self.versions}
 
     def belongs(self, file: ShardFile) -> None:
-        """Raises ForeignError for a file of another data set."""
+        """Refuse a ``file`` of another data set. Raises ForeignError."""
         for key in _IDENTITY:
             theirs, mine = file.metadata.get(key), getattr(self.manifest, key)
             if theirs != mine:

@@ -22,9 +22,21 @@ OPEN_FILES = 32
 class Reader:
     """The images of a data set's finished shards, or of one split of them, in the order of their ids.
 
-    split: "train", "validation" or None for all; validation: part (0.03) or number (10000) of images for validation, as in the
-    manifest unless given. Picklable; files are opened lazily, anew in every process. Raises DataError for a folder without a
-    manifest, and later for shards that are missing or damaged, InputError for an impossible split.
+    Picklable; files are opened lazily, anew in every process.
+
+    Args:
+        folder: of the data set.
+        split: "train", "validation" or None for all.
+        validation: part (0.03) or number (10000) of images for validation, as in the manifest unless given.
+
+    Raises:
+        DataError: a folder without a manifest, and later shards that are missing or damaged.
+        InputError: an impossible split.
+
+    Example:
+        >>> reader = shards.Reader("data")
+        >>> reader.ids, [len(found.boxes) > 0 for found in reader.labels()]
+        (array([0, 1, 2]), [True, True, True])
     """
 
     def __init__(
@@ -69,7 +81,10 @@ class Reader:
         return self._shard
 
     def at(self, position: int, columns: tuple[str, ...] = IMAGE_COLUMNS) -> tuple[Rows, int]:
-        """The group that holds the image at a position (0 .. M - 1), and its place therein. Raises DataError, IndexError."""
+        """Read ``columns`` of the group that holds the image at a ``position`` (0 .. M - 1); returns it and the place therein.
+
+        Raises DataError, IndexError.
+        """
         if not 0 <= position < len(self.ids):
             raise IndexError(f"image {position} of {len(self.ids)}")
         row = int(self._row[position])
@@ -83,7 +98,7 @@ class Reader:
         return rows, row % GROUP
 
     def record(self, position: int) -> Record:
-        """Everything of one image. Raises DataError, IndexError."""
+        """Read everything of the image at a ``position`` (0 .. M - 1). Raises DataError, IndexError."""
         rows, i = self.at(position, ALL_COLUMNS)
         return rows.record(i)
 

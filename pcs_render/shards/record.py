@@ -24,32 +24,70 @@ EDGE = 0.01  # px: how far a corner may lie outside the image, or outside its or
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One image and its N crystals. Coordinates: px, x right, y down, pixel i spans [i, i + 1)."""
+    """One image and its N crystals. Coordinates: px, x right, y down, pixel i spans [i, i + 1).
 
-    image_id: int  # 0 to 9,999,999,999
-    png: bytes  # 8-bit grey
-    width: int  # px
+    Attributes:
+        image_id: 0 .. 10^10 - 1.
+        png: the picture's file, 8-bit grey.
+        width: px.
+        height: px.
+        boxes: (N, 5) cx, cy, w, h, theta: w >= h, theta in [-pi/2, pi/2), positive clockwise on screen.
+        polygons: N times (K, 2): the convex hull of each crystal.
+        depth: (N,) distance of the crystal's centre from the camera plane.
+        model: (N,) ids of the shapes.
+        refractive_index: (N,)
+        targets: (N, 4) area in px^2, ratio, angle in degrees counter-clockwise, largest area: as ``scene.Target``.
+        scene: its JSON.
+        seconds: render time.
+
+    Example:
+        >>> record = shards.Reader("data").record(2)
+        >>> record.image_id, record.width, record.boxes.dtype
+        (2, 64, dtype('float32'))
+    """
+
+    image_id: int
+    png: bytes
+    width: int
     height: int
-    boxes: Floats  # (N, 5) cx, cy, w, h, theta: w >= h, theta in [-pi/2, pi/2), positive clockwise on screen
-    polygons: list[Floats]  # N times (K, 2): the convex hull of each crystal
-    depth: Floats  # (N,) distance of the crystal's centre from the camera plane
-    model: Integers  # (N,) id of the shape
-    refractive_index: Floats  # (N,)
-    targets: Floats  # (N, 4) area in px^2, ratio, angle in degrees counter-clockwise, largest area: as ``scene.Target``
-    scene: str  # the scene's JSON
-    seconds: float  # render time
+    boxes: Floats
+    polygons: list[Floats]
+    depth: Floats
+    model: Integers
+    refractive_index: Floats
+    targets: Floats
+    scene: str
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What a Record says of its crystals, the polygons' corners in one array. Fields as there."""
+    """What a Record says of its crystals, the polygons' corners in one array.
+
+    Attributes:
+        image_id: as in ``Record``.
+        width: px.
+        height: px.
+        boxes: (N, 5), as in ``Record``.
+        points: (P, 2) the corners of all polygons, crystal after crystal.
+        corners: (N,) how many of them belong to each.
+        depth: (N,), as in ``Record``.
+        model: (N,)
+        refractive_index: (N,)
+        targets: (N, 4), as in ``Record``.
+
+    Example:
+        >>> first = next(shards.Reader("data").labels())
+        >>> len(first.points) == sum(first.corners.tolist()), len(first.polygons) == len(first.boxes)
+        (True, True)
+    """
 
     image_id: int
     width: int
     height: int
-    boxes: Floats  # (N, 5)
-    points: Floats  # (P, 2) the corners of all polygons, crystal after crystal
-    corners: Integers  # (N,) how many of them belong to each
+    boxes: Floats
+    points: Floats
+    corners: Integers
     depth: Floats
     model: Integers
     refractive_index: Floats

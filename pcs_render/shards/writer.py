@@ -29,9 +29,22 @@ class Writer:
 
     ``keep`` and ``give_up`` may be called from any thread, the rest from one.
 
+    Args:
+        plan: of the data set.
+        stack: what is to be closed at the end; it holds the folder's lock.
+
     Images are handed over one by one (``keep``, then ``finish``) or as a whole shard (``write_shard``), or written by other
     processes through ``plan`` and entered here. A finished shard on disk is the state: whenever the process dies, the next
     ``create_or_resume`` finds every shard and every image that was kept.
+
+    Example:
+        >>> with shards.Writer.create_or_resume("written", count=3, **about) as writer:
+        ...     for todo in writer.missing():
+        ...         for i in todo.ids:
+        ...             writer.keep(records[i])
+        ...         summary = writer.finish(todo.index)
+        >>> shards.Manifest.load("written").complete
+        True
     """
 
     def __init__(self, plan: Plan, stack: contextlib.ExitStack):
@@ -57,15 +70,31 @@ class Writer:
     ) -> Writer:
         """Lock the folder, clear up what a killed run left, and find out what is there.
 
-        settings, profile: JSON objects, compared with those of the folder. versions: of everything that changes images,
-        "blender" for one; where images are still to be made, others than those of the folder are refused unless
-        ``allow_mixed``. validation: part (0.03) or number (10000) of images for validation; None keeps the folder's. A count
-        larger than the folder's extends it. retry_quarantined: make the images again that were skipped. Shards that do not
-        match their checksum are deleted, to be made again; finished shards that the manifest does not list yet are read whole
-        and taken over. Nothing is changed or deleted before everything has been looked at. ``progress(done, all)`` counts the
-        shards looked at.
-        Raises InputError when the folder holds another data set or the arguments are wrong, DataError when it cannot be read,
-        OutputError when it cannot be written or another run holds it.
+        Shards that do not match their checksum are deleted, to be made again; finished shards that the manifest does not list
+        yet are read whole and taken over. Nothing is changed or deleted before everything has been looked at.
+
+        Args:
+            folder: of the data set; made where it is not there.
+            seed: of all scenes, 0 .. 2^63 - 1.
+            count: of images; one larger than the folder's extends it.
+            settings: a JSON object, compared with that of the folder.
+            profile: likewise.
+            versions: of everything that changes images, "blender" for one; where images are still to be made, others than
+                those of the folder are refused unless ``allow_mixed``.
+            shard_size: images of a shard.
+            first: id of the first image.
+            validation: part (0.03) or number (10000) of images for validation; None keeps the folder's.
+            allow_mixed: allow images made with other versions.
+            retry_quarantined: make the images again that were skipped.
+            progress: called with (done, all) for the shards looked at.
+
+        Returns:
+            The writer, which holds the folder until it is closed.
+
+        Raises:
+            InputError: the folder holds another data set, or an argument is wrong.
+            DataError: it cannot be read.
+            OutputError: it cannot be written, or another run holds it.
         """
         folder = Path(folder)
         wanted = Manifest(
@@ -113,23 +142,23 @@ class Writer:
         return [self.plan.todo(i) for i in range(self.manifest.shard_count) if i not in self.manifest.shards]
 
     def keep(self, record: Record) -> None:
-        """Store one finished image; see ``Plan.keep``."""
+        """Store one finished image, a ``record``; see ``Plan.keep``."""
         self.plan.keep(record)
 
     def give_up(self, image_id: int, reason: str, **details: Any) -> None:
-        """Put an image into quarantine; see ``Plan.give_up``."""
+        """Skip the image ``image_id`` for a ``reason``; see ``Plan.give_up``."""
         self.plan.give_up(image_id, reason, **details)
 
     def finish(self, index: int) -> ShardSummary:
-        """Fold the kept images of a shard into it and list it; see ``Plan.finish``."""
+        """Fold the kept images of the shard ``index`` into it and list it; see ``Plan.finish``."""
         return self.enter(self.plan.finish(index))
 
     def write_shard(self, index: int, records: Iterable[Record]) -> ShardSummary:
-        """Write a whole shard and list it; see ``Plan.write_shard``."""
+        """Write the ``records`` of the shard ``index`` and list it; see ``Plan.write_shard``."""
         return self.enter(self.plan.write_shard(index, records))
 
     def enter(self, summary: ShardSummary) -> ShardSummary:
-        """List a shard that ``plan`` wrote, here or in another process, then drop the images kept for it.
+        """List a shard that ``plan`` wrote, here or in another process, by its ``summary``; drop the images kept for it.
 
         Raises DataError when the file is not the one described, OutputError.
         """

@@ -4,7 +4,7 @@ import doctest
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,12 +28,12 @@ def found(name: str) -> Any:
     raise ModuleNotFoundError(name)
 
 
-def public(page: Path) -> dict[str, Any]:
+def public(page: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
     """The functions and classes that a page of the API shows, by name; of a module, those in its ``__all__``."""
     out = {}
-    for name in re.findall(r"^::: ([\w.]+)", page.read_text(encoding="utf-8"), re.M):
+    for name in filter(wanted, re.findall(r"^::: ([\w.]+)", page.read_text(encoding="utf-8"), re.M)):
         value = found(name)
-        if isinstance(value, ModuleType):
+        if isinstance(value, ModuleType) and hasattr(value, "__all__"):
             out |= {f"{name}.{n}": getattr(value, n) for n in value.__all__}
         else:
             out[name] = value
@@ -45,7 +45,8 @@ def methods(value: Any) -> Iterator[tuple[str, Any]]:
     for name, member in vars(value).items() if inspect.isclass(value) else ():
         function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
         inherited = any(name in vars(base) for base in value.__mro__[1:])
-        if inspect.isfunction(function) and not name.startswith("_") and (function.__doc__ or not inherited):
+        field = name in getattr(value, "__dataclass_fields__", {})  # whose default is a function
+        if inspect.isfunction(function) and not field and not name.startswith("_") and (function.__doc__ or not inherited):
             yield name, function
 
 

@@ -52,12 +52,7 @@ def predict_folder(
     progress: bool | None = None,
     command: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Find the crystals of many photographs and write them to the folder ``out``; returns the table of all crystals.
-
-    images: files, folders and glob patterns (``photographs.finding.search``); the pages of a TIFF and the frames of a
-    microscope's file are photographs of their own, named stack.tif#0003, or the planes of each Z stack one, made by ``z``. Deep
-    photographs of one folder, kind and size are a series with one level of white. um_per_px: scale, for all; by default what
-    each file says.
+    """Find the crystals of many photographs and write them to a folder.
 
     Written are ``crystals.csv`` (with ``parquet``, ``excel`` also .parquet, .xlsx; columns as ``tables.COLUMNS``),
     ``images.csv`` (one row per photograph: image, path, height_px, width_px, um_per_px, scale_from: who says so, time_h: hours
@@ -65,16 +60,44 @@ def predict_folder(
     cut: pieces of objects that tiles cut and that are left out, seconds of reading and detecting, overlay: its picture, sha256
     of its file, error), ``detections.json`` (PCS layout with scores), ``coco.json`` (upright boxes, outlines and scores, for
     COCO's tools), ``groups_template.csv`` (to be filled in for ``sizes``), ``settings.json`` and, unless ``overlays`` is False,
-    ``overlays/IMAGE.png``, boxes enlarged by 6 px over the grey photograph. labelme: a folder for what was found as shapes that
-    label tools edit (``crystals.labelme``). Neither the template nor such a file replaces one that was edited.
+    ``overlays/IMAGE.png``, boxes enlarged by 6 px over the grey photograph. Neither the template nor a file in ``labelme``
+    replaces one that was edited.
 
-    A photograph that cannot be read stops nothing: its row in ``images.csv`` says why, a line does on stderr, and when all
-    others are done and written DataError is raised. What was found in each photograph is kept in ``out/parts`` at once. The
-    same call resumes from there, finds crystals in photographs that are new or have changed, tries failed ones again and
-    writes the tables anew, of the photographs that ``images`` names now. Results of another checkpoint, other settings or
-    another device in ``out`` are an InputError; with ``overwrite`` they are removed. A folder that holds the photographs, or
-    files of others with the names of results, is an InputError before anything is written. progress: a bar on stderr, by
-    default on a terminal. command: the words of the command, for settings.json.
+    A photograph that cannot be read stops nothing: its row in ``images.csv`` says why, and a line does on stderr. What was
+    found in each photograph is kept in ``out/parts`` at once. The same call resumes from there, finds crystals in photographs
+    that are new or have changed, tries failed ones again and writes the tables anew, of the photographs that ``images`` names
+    now.
+
+    Args:
+        detector: what finds them.
+        images: files, folders and glob patterns (``photographs.search``); the pages of a TIFF and the frames of a microscope's
+            file are photographs of their own, named stack.tif#0003. Deep photographs of one folder, kind and size are a series
+            with one level of white.
+        out: folder; made where it is not there.
+        um_per_px: scale, for all; by default what each file says.
+        recursive: search folders inside folders too.
+        z: makes one photograph of the planes of each Z stack: "max", "min" or "focus".
+        overlays: whether pictures of the photographs with their boxes are written.
+        parquet: write ``crystals.parquet`` too.
+        excel: write ``crystals.xlsx`` too.
+        labelme: a folder for what was found as shapes that label tools edit (``crystals.labelme``).
+        shape: of these, "polygon" or "rotation".
+        overwrite: remove results of another checkpoint, other settings or another device.
+        progress: a bar on stderr, by default on a terminal.
+        command: the words of the command, for settings.json.
+
+    Returns:
+        The table of all crystals.
+
+    Raises:
+        InputError: an argument is wrong; ``out`` holds results of another checkpoint, settings or device, the photographs, or
+            files of others with the names of results. Nothing has been written then.
+        DataError: nothing is there to read; or, when all others are done and written, some photographs could not be read.
+
+    Example:
+        >>> table = predict_folder(detector, ["drop.png"], "found", progress=False)  # resumes: nothing is left to do
+        >>> len(table) == len(found)
+        True
     """
     several = [images] if isinstance(images, str | os.PathLike) else list(images)
     check_projection(z)

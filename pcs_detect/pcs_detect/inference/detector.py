@@ -32,11 +32,6 @@ ROOM = 32  # px that tiles overlap more than the longest crystal of a scale
 class Detector:
     """A trained detector, for photographs.
 
-    Example:
-        >>> detector = Detector()
-        >>> crystals = detector.predict("drop_7h.tif", um_per_px=0.84)
-        >>> crystals.width_um.median()
-
     Args:
         model: None for the detector that comes with the package; an .onnx file of ``pcs-detect export``; a checkpoint of
             ``pcs-detect train`` where the training half is installed; or a network of your own (``networks.Network``).
@@ -63,6 +58,12 @@ class Detector:
         DataError: a file that is missing, damaged, refused or of another kind.
         InputError: wrong arguments.
         InstallationError: a checkpoint without the training half.
+
+    Example:
+        >>> detector = Detector()
+        >>> crystals = detector.predict("drop.png", um_per_px=0.84)
+        >>> bool((crystals.width_um >= crystals.height_um).all())
+        True
     """
 
     def __init__(
@@ -117,12 +118,24 @@ class Detector:
     def predict(
         self, image: str | os.PathLike[str] | ArrayLike, um_per_px: float | None = None, name: str | None = None
     ) -> pd.DataFrame:
-        """The crystals of a photograph as a table, one row each, best score first (``crystals.COLUMNS``).
+        """Find the crystals of a photograph; warns of objects that tiles cut.
 
-        image: path of an image file (``read_photograph``) or its pixels (``grey_values``); um_per_px: its scale, for the
-        columns in um, by default what the file says; name: what the column ``image`` says, by default the file's name or
-        "image". at_border: a corner of the box lies within 1 px of the photograph's border (a px of the scale at which it was
-        found), or outside. Warns of objects that tiles cut. Raises DataError, InputError.
+        Args:
+            image: path of an image file (``read_photograph``) or its pixels (``grey_values``).
+            um_per_px: its scale, for the columns in um, by default what the file says.
+            name: what the column ``image`` says, by default the file's name or "image".
+
+        Returns:
+            A table, one row per crystal, best score first (``crystals.tables.COLUMNS``). ``at_border``: a corner of the box
+            lies within 1 px of the photograph's border (a px of the scale at which it was found), or outside.
+
+        Raises:
+            DataError: the photograph is missing, damaged or no image.
+            InputError: the scale is not positive.
+
+        Example:
+            >>> detector.predict(grey).columns[:4].tolist()
+            ['image', 'crystal', 'x_px', 'y_px']
         """
         if isinstance(image, str | os.PathLike):
             grey, said = read_scaled(image, self.white)
@@ -136,7 +149,7 @@ class Detector:
         return crystal_table(label, found.boxes, found.scores, self.at_border(found, grey.shape), um_per_px)
 
     def detect(self, grey: Grey) -> Found:
-        """Boxes and scores of the crystals of grey values (H, W), 0 black to 255 white, in px of these.
+        """Find boxes and scores of the crystals of ``grey`` values (H, W), 0 black to 255 white, in px of these.
 
         At every scale a frame of background goes around the photograph (``framing.framed``), so that crystals at its four
         borders are found alike; crystals centred in the frame are none.
@@ -175,10 +188,11 @@ class Detector:
         return Found(boxes[within] / back, merged.scores[within], lost, np.full(int(within.sum()), scale))
 
     def at_border(self, found: Found, size: tuple[int, ...]) -> np.ndarray:
-        """(N,) which of the crystals of a photograph of ``size`` (H, W) touch its border."""
+        """Say which (N,) of the crystals ``found`` in a photograph of ``size`` (H, W) touch its border."""
         return tiling.touches_border(found.boxes, (size[0], size[1]), np.maximum(1.0, 1 / found.scales))
 
     def cut_message(self, count: int) -> str:
+        """Say that ``count`` pieces of objects were left out, and what to do."""
         overlap = OVERLAP if self.overlap == "auto" else self.overlap
         return (
             f"left out {count} piece{'s' if count > 1 else ''} of objects that tiles cut, since they span more than the "

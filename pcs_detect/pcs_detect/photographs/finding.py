@@ -34,21 +34,49 @@ class Search(NamedTuple):
 
 
 def find_photographs(places: Iterable[AnyPath], recursive: bool = False, leave_out: AnyPath | None = None) -> list[Path]:
-    """The files of photographs that files, folders and glob patterns name, as ``search`` finds them."""
+    """Find the files of photographs that files, folders and glob patterns name, as ``search`` does.
+
+    Args:
+        places: files, folders and patterns.
+        recursive: folders inside folders too.
+        leave_out: a folder of results, whose overlays are passed over.
+
+    Returns:
+        Their paths, each once.
+
+    Raises:
+        DataError: a place does not exist or holds no photographs.
+
+    Example:
+        >>> [path.name for path in photographs.find_photographs(["."], leave_out="found")]
+        ['drop.png']
+    """
     return [f.path for f in search(places, recursive, leave_out).files]
 
 
 def search(places: Iterable[AnyPath], recursive: bool = False, leave_out: AnyPath | None = None) -> Search:
-    """The files of photographs that files, folders and glob patterns name: each once, in the order given, folders and patterns
-    sorted.
+    """Find the files of photographs that files, folders and glob patterns name, and what tables call them.
 
     Of a folder, and of what a pattern matches, files with the endings SUFFIXES count whose names do not begin with a dot and
-    which no command of this project made (overlays, figures); a file named itself always. recursive: folders inside folders
-    too. leave_out: a folder of results, whose overlays are passed over though nothing says yet whose they are.
+    which no command of this project made (overlays, figures); a file named itself always.
 
     The name of a file is its path from the folder that was given, and so stays when others join; of a file or pattern its name
     alone, or, where several share one, its path from the folder common to all. Letters that no encoding knows become %XX.
-    Raises DataError for a place that does not exist or holds no photographs.
+
+    Args:
+        places: files, folders and patterns.
+        recursive: folders inside folders too.
+        leave_out: a folder of results, whose overlays are passed over though nothing says yet whose they are.
+
+    Returns:
+        Files, each once, in the order given, folders and patterns sorted; and what was passed over.
+
+    Raises:
+        DataError: a place does not exist or holds no photographs.
+
+    Example:
+        >>> photographs.search(["drop.png"]).files[0].name
+        'drop.png'
     """
     avoided = set() if leave_out is None else {Path(leave_out).resolve() / name for name in INSIDE["predict"]}
     found: dict[Path, Found] = {}

@@ -20,8 +20,17 @@ NUMBERED = re.compile(r"^(?P<file>.+)#(?P<number>[0-9]+)$")
 
 @dataclass(frozen=True)
 class Scale:
-    """Micrometres per pixel as a file says, and where it says so; ``doubt``: why what it says is no scale, "" where nothing
-    is wrong."""
+    """The scale that a file gives.
+
+    Attributes:
+        um_per_px: micrometres per pixel; None where the file does not say.
+        source: where it says so.
+        doubt: why what it says is no scale, "" where nothing is wrong.
+
+    Example:
+        >>> photographs.frames_of("drop.png")[0].scale
+        Scale(um_per_px=None, source='', doubt='')
+    """
 
     um_per_px: float | None = None
     source: str = ""
@@ -32,11 +41,22 @@ class Scale:
 class Frame:
     """One photograph of a file.
 
-    number: its place in a file of several, from 1 on, None in a file of one; projection: what makes one picture of the planes
-    of a Z stack, where this is one; size: (H, W) px, upright; depth: NumPy's name of the pixels' type; hours:
-    since the first frame of the file; planes: how many planes of the same place the file holds where they are frames of their
-    own, 1 where it holds no Z stack; where: for the reader of the
-    format, of a projected stack that of every plane.
+    Attributes:
+        path: of the file.
+        size: (H, W) px, upright.
+        depth: NumPy's name of the pixels' type.
+        number: its place in a file of several, from 1 on, None in a file of one.
+        projection: what makes one picture of the planes of a Z stack, where this is one.
+        scale: that the file gives.
+        hours: since the first frame of the file; None where it does not say.
+        planes: how many planes of the same place the file holds where they are frames of their own, 1 where it holds no Z
+            stack.
+        where: for the reader of the format, of a projected stack that of every plane.
+
+    Example:
+        >>> (frame,) = photographs.frames_of("drop.png")
+        >>> frame.size, frame.depth, frame.number
+        ((256, 256), 'uint8', None)
     """
 
     path: Path

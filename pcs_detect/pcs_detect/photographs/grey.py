@@ -18,12 +18,25 @@ DOUBTFUL = 20.0  # floating point up to here is neither 0 to 1 nor 0 to 255
 
 
 def grey_values(pixels: ArrayLike, white: float | None = None) -> Grey:
-    """(H, W) float32 from 0 (black) to 255 (white) of the pixels of an image.
+    """Make grey values of the pixels of an image.
 
-    pixels: (H, W), (H, W, 1) grey, (H, W, 2) grey and alpha, (H, W, 3) red, green, blue, or (H, W, 4) with alpha, which is
-    ignored; integers of any depth or floating point. Colour becomes its luma (Rec. 601: 0.299 R + 0.587 G + 0.114 B).
-    white: the level that counts as white, by default ``full_scale``'s; of 8-bit images always 255 or less. Levels below 0
-    count as black, beyond ``white`` as white. Raises DataError for other shapes and for pixels that are no finite numbers.
+    Colour becomes its luma (Rec. 601: 0.299 R + 0.587 G + 0.114 B). Levels below 0 count as black, beyond ``white`` as white.
+
+    Args:
+        pixels: (H, W), (H, W, 1) grey, (H, W, 2) grey and alpha, (H, W, 3) red, green, blue, or (H, W, 4) with alpha, which is
+            ignored; integers of any depth or floating point.
+        white: the level that counts as white, by default ``full_scale``'s; of 8-bit images always 255 or less.
+
+    Returns:
+        (H, W) float32 from 0 (black) to 255 (white).
+
+    Raises:
+        DataError: another shape, or pixels that are no finite numbers.
+        InputError: ``white`` is not positive.
+
+    Example:
+        >>> photographs.grey_values(np.array([[0, 2048, 4095]], np.uint16)).round()
+        array([[  0., 128., 255.]], dtype=float32)
     """
     levels = plain_levels(pixels)
     check_white(white)
@@ -76,13 +89,28 @@ def scale_for(kind: str, most: float) -> float:
 
 
 def matched(grey: Grey, method: Matching = "shift", mean: float = 132.6, deviation: float = 61.2) -> Grey:
-    """Grey values (H, W), 0..255, brought to the distribution of the training images.
+    """Bring grey values to the distribution of the training images.
 
     "shift" adds one number to all so that their mean becomes ``mean``: the paper's preprocessing of photomicrographs (2022,
     experimental validation: "shifted to the distribution used during training"), contrast stays. "scale" shifts and stretches
-    to ``mean`` and ``deviation`` (an image of one level is only shifted). "none" changes nothing. The result may leave
-    0..255, for nothing is clipped. mean, deviation: of the training images, by default those of the paper's detector. Raises
-    InputError for another method.
+    to ``mean`` and ``deviation`` (an image of one level is only shifted). "none" changes nothing.
+
+    Args:
+        grey: (H, W), 0 .. 255.
+        method: "shift", "scale" or "none".
+        mean: of the training images, by default that of the paper's detector.
+        deviation: likewise.
+
+    Returns:
+        (H, W) float32, which may leave 0 .. 255, for nothing is clipped.
+
+    Raises:
+        InputError: another method.
+
+    Example:
+        >>> shifted = photographs.matched(photographs.grey_values(grey), mean=100)
+        >>> round(float(shifted.mean()))
+        100
     """
     check_matching(method)
     if method == "none":

@@ -32,22 +32,45 @@ FOREIGN = {  # endings of pictures that are not read, and what to do about them
 
 
 class Levels(NamedTuple):
-    """Pixels as a file has them, upright, (H, W) or (H, W, C); white: the level that is white where the file says it."""
+    """Pixels as a file has them.
+
+    Attributes:
+        pixels: upright, (H, W) or (H, W, C), in the file's own type.
+        white: the level that is white, where the file says it.
+
+    Example:
+        >>> levels = photographs.read_levels(photographs.frames_of("drop.png")[0])
+        >>> levels.pixels.shape, levels.white
+        ((256, 256), None)
+    """
 
     pixels: NDArray[Any]
     white: float | None
 
 
 def read_photograph(path: str | os.PathLike[str], white: float | None = None, z: Projection | None = None) -> Grey:
-    """(H, W) grey values of a photograph, 0 black to 255 white, as ``grey_values`` makes them of its pixels.
+    """Read the grey values of a photograph, as ``grey_values`` makes them of its pixels.
 
-    path: a PNG, JPEG, TIFF, BMP, WebP and what else Pillow or OpenCV read, or with the extra ``microscopes`` a Nikon ND2, Zeiss
-    CZI or Leica LIF; grey, colour, palette, 1 to 32 bits, floating point; an alpha channel is ignored. Of a file with several
-    photographs "stack.tif#0003" is the third (``frames_of``). The picture is turned upright as the file says, which is how
-    viewers show it; sizes and positions refer to that. Where a TIFF says that zero is white, levels are reversed.
+    The picture is turned upright as the file says, which is how viewers show it; sizes and positions refer to that. Where a
+    TIFF says that zero is white, levels are reversed.
 
-    Raises DataError for a file that is missing, damaged, cut short, no image, larger than 2^28 px, or of several photographs of
-    which none is named.
+    Args:
+        path: a PNG, JPEG, TIFF, BMP, WebP and what else Pillow or OpenCV read, or with the extra ``microscopes`` a Nikon ND2,
+            Zeiss CZI or Leica LIF; grey, colour, palette, 1 to 32 bits, floating point; an alpha channel is ignored. Of a file
+            with several photographs "stack.tif#0003" is the third (``frames_of``).
+        white: the level that counts as white; by default what the file says, or ``grey_values`` takes.
+        z: makes one photograph of the planes of a Z stack: "max", "min" or "focus".
+
+    Returns:
+        (H, W) float32, 0 black to 255 white.
+
+    Raises:
+        DataError: the file is missing, damaged, cut short, no image, larger than 2^28 px, or of several photographs of which
+            none is named.
+
+    Example:
+        >>> photographs.read_photograph("drop.png")[100, 100]
+        np.float32(90.0)
     """
     return read_scaled(path, white, z)[0]
 
@@ -70,9 +93,23 @@ def read_scaled(path: str | os.PathLike[str], white: float | None = None, z: Pro
 
 
 def frames_of(path: str | os.PathLike[str], z: Projection | None = None) -> list[Frame]:
-    """The photographs of a file, without their pixels: one, or those of a TIFF's pages or a microscope's file.
+    """List the photographs of a file, without their pixels: one, or those of a TIFF's pages or a microscope's file.
 
-    z: makes one of the planes of every Z stack, see ``projected``; None: planes are photographs of their own. Raises DataError.
+    Args:
+        path: of the file.
+        z: makes one of the planes of every Z stack: "max", "min" or "focus"; None: planes are photographs of their own.
+
+    Returns:
+        One entry per photograph.
+
+    Raises:
+        DataError: the file cannot be read.
+        InputError: another ``z``.
+
+    Example:
+        >>> Image.fromarray(grey).save("stack.tif", save_all=True, append_images=[Image.fromarray(255 - grey)])
+        >>> [frame.ending for frame in photographs.frames_of("stack.tif")]
+        ['#0001', '#0002']
     """
     check_projection(z)
     path = Path(path)
@@ -88,7 +125,21 @@ def frames_of(path: str | os.PathLike[str], z: Projection | None = None) -> list
 
 
 def read_levels(frame: Frame) -> Levels:
-    """The pixels of a photograph. Raises DataError for what cannot be read."""
+    """Read the pixels of a photograph.
+
+    Args:
+        frame: one of ``frames_of``.
+
+    Returns:
+        Its pixels, and the level of white where the file says it.
+
+    Raises:
+        DataError: it cannot be read.
+
+    Example:
+        >>> photographs.read_levels(photographs.frames_of("drop.png")[0]).pixels.max()
+        np.uint8(150)
+    """
     with as_data_errors(frame.path):
         kind = _kind(frame.path)
         if kind == "picture":

@@ -63,13 +63,32 @@ def write_report(
     megabytes: float = 25.0,
     progress: bool | None = None,
 ) -> list[str]:
-    """Write one HTML page of a folder of ``predict`` to the file ``out``; returns what it leaves out, and why.
+    """Write one HTML page of a folder of ``predict``.
 
-    sizes: a folder of ``sizes``, for time courses and tests; photographs: the folder where the photographs lie now, if not
-    where predict read them; megabytes: of all pictures together, at most; progress: a bar on stderr, by default on a terminal.
     The page needs no network and no other file. It has crystals.csv up to 30 million characters, about 270,000 crystals, shows
     up to 200 rows of each table of sizes (whose files are inside as a whole), and on paper the first 12 photographs.
-    Raises DataError for folders that predict and sizes did not write, InputError, OutputError.
+
+    Args:
+        predicted: a folder of ``predict``.
+        out: the file to write.
+        sizes: a folder of ``sizes``, for time courses and tests.
+        photographs: the folder where the photographs lie now, if not where predict read them.
+        title: of the page.
+        megabytes: of all pictures together, at most; above 0.
+        progress: a bar on stderr, by default on a terminal.
+
+    Returns:
+        What the page leaves out, and why.
+
+    Raises:
+        DataError: a folder that predict or sizes did not write.
+        InputError: an argument is wrong.
+        OutputError: the file cannot be written.
+
+    Example:
+        >>> left_out = report.write_report("found", "report.html", progress=False)
+        >>> open("report.html").read(15)
+        '<!DOCTYPE html>'
     """
     if not 0 < megabytes < np.inf:
         raise InputError(f"megabytes is {megabytes}; it takes a positive number")

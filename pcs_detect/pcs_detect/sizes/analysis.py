@@ -19,10 +19,21 @@ from .statistics import area_regressions, group_statistics, growth_rates, total_
 class Options:
     """How sizes are analysed; None: as the data have it.
 
-    unit: "auto", "um" or "px"; border: "drop" or "keep" crystals at the image's border; min_score: least score; compare:
-    columns whose values the tests compare; series, at_time: columns that make the series of distribution functions, and their
-    time, hours; regression_by: columns that make the series of the regression; growth_hours: times (from, to) for growth
-    rates; alpha: level of tests, 1 - alpha that of confidence; concentration_unit: to show.
+    Attributes:
+        unit: "auto", "um" or "px".
+        border: "drop" or "keep" crystals at the image's border.
+        min_score: least score, 0 .. 1.
+        compare: columns whose values the tests compare.
+        series: columns that make the series of distribution functions.
+        at_time: time of the distribution functions, hours.
+        regression_by: columns that make the series of the regression.
+        growth_hours: times (from, to) for growth rates.
+        alpha: level of tests, 1 - alpha that of confidence.
+        concentration_unit: to show.
+
+    Example:
+        >>> sizes.Options(unit="px", compare=("time",)).alpha
+        0.05
     """
 
     unit: str = "auto"
@@ -39,11 +50,21 @@ class Options:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What ``analyse`` found. options: with every None that the data decided filled in.
+    """What ``analyse`` found.
 
-    crystals: of ``joined``; groups: of ``checked_groups``; tables: groups (``group_statistics``), tests (``ks_tests``), growth
-    (``growth_rates``), areas (``total_areas``), regression (``area_regressions``), ecdf (``ecdf_table``) and series
-    (``group_statistics`` of the same series at the same time); notes: what the user should know about the input.
+    Attributes:
+        crystals: of ``joined``.
+        groups: of ``checked_groups``.
+        options: with every None that the data decided filled in.
+        tables: groups (``group_statistics``), tests (``ks_tests``), growth (``growth_rates``), areas (``total_areas``),
+            regression (``area_regressions``), ecdf (``ecdf_table``) and series (``group_statistics`` of the same series at the
+            same time).
+        notes: what the user should know about the input.
+
+    Example:
+        >>> analysis = sizes.analyse(crystals, groups)
+        >>> sorted(analysis.tables)
+        ['areas', 'ecdf', 'groups', 'growth', 'regression', 'series', 'tests']
     """
 
     crystals: pd.DataFrame
@@ -64,12 +85,26 @@ def analyse(
     options: Options | None = None,
     unread: Sequence[str] = (),
 ) -> Analysis:
-    """Every table of sizes.
+    """Compute every table of sizes (paper: Figs. 5 to 8, Tables 2 and S2).
 
-    crystals: one row per crystal (``joined`` says which columns it takes); groups: which image belongs to what
-    (``checked_groups``), None for all images in one group; images: the names of all images, where known, so that one without
-    crystals can be told from one misspelt; unread: images that nobody could look at: they belong to no group. Raises DataError
-    for what the tables lack, InputError for a wrong option.
+    Args:
+        crystals: one row per crystal (``joined`` says which columns it takes).
+        groups: which image belongs to what (``checked_groups``), None for all images in one group.
+        images: the names of all images, where known, so that one without crystals can be told from one misspelt.
+        options: how.
+        unread: images that nobody could look at: they belong to no group.
+
+    Returns:
+        The tables, with what they were computed from.
+
+    Raises:
+        DataError: a table lacks something.
+        InputError: an option is wrong.
+
+    Example:
+        >>> found = sizes.analyse(crystals, groups).tables["groups"]
+        >>> found[found.time == 5].width_median.tolist()  # the one at the border does not count
+        [45.0]
     """
     options = options or Options()
     crystal_images = list(image_names(crystals["image"])) if "image" in crystals else []

@@ -30,7 +30,20 @@ SIZES = ("width", "height")
 def read_groups(path: str | Path) -> pd.DataFrame:
     """Read and check (``checked_groups``) a table of groups: CSV of any separator and encoding, Excel (.xlsx), or Parquet.
 
-    Raises DataError, or InputError for a file of another ending.
+    Args:
+        path: of the file.
+
+    Returns:
+        One row per image.
+
+    Raises:
+        DataError: it cannot be read or lacks something.
+        InputError: it has another ending.
+
+    Example:
+        >>> groups.to_csv("groups.csv", index=False)
+        >>> sizes.read_groups("groups.csv").time.tolist()
+        [1.0, 5.0]
     """
     return checked_groups(raw_groups(path), str(path))
 
@@ -75,13 +88,27 @@ def concentration_unit(table: pd.DataFrame) -> str:
 
 
 def checked_groups(table: pd.DataFrame, source: str = "the table of groups") -> pd.DataFrame:
-    """One row per image: image and those columns of KEYS and ``concentration`` that the table has; others are left out.
+    """Check the table that says which image belongs to what.
 
     Times are hours; the header may name another unit, as in "time (min)" (HOURS). Replicate, dilution and variant are text, so
     that 1.1 and 1.10, 01 and 1, 1E2 and 100 are different, and become ordered categories: sorted as numbers where all are such,
     else in the order in which they appear, which is the order in tables and figures. An empty concentration is one that is not
     known, a column that is all empty none.
-    Raises DataError, naming the rows, for a missing column, an image named twice, any other empty entry, text for a number.
+
+    Args:
+        table: with a column ``image``; replicate, time, dilution, variant and concentration are optional.
+        source: what errors call it.
+
+    Returns:
+        One row per image: image and those of these columns that the table has; others are left out.
+
+    Raises:
+        DataError: a column is missing, an image named twice, any other entry empty, a number text; it names the rows.
+
+    Example:
+        >>> sizes.checked_groups(pd.DataFrame({"image": ["a.png"], "time (min)": ["90"], "dilution": ["1.10"]}))
+           image  time dilution
+        0  a.png   1.5     1.10
     """
     headers, names = list(table.columns), column_names(table)
     if "image" not in names:
@@ -139,15 +166,29 @@ def parts(table: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, An
 def joined(
     crystals: pd.DataFrame, groups: pd.DataFrame, *, unit: str = "auto", border: str = "drop", min_score: float = 0.0
 ) -> tuple[pd.DataFrame, str]:
-    """The crystals of the images that ``groups`` names, and the unit of their sizes, "um" or "px".
+    """Join crystals to the groups of their images.
 
-    crystals: a table with image, width_px and height_px (sides of the box, width >= height > 0) or width_um and height_um, and
-    at_border; unit: "auto" takes um where every crystal has them; border: "drop" leaves crystals at the image's border out of
-    ``measured``, "keep" does not and needs no column at_border; min_score: least score, 0 .. 1, above 0 it needs a score.
+    Args:
+        crystals: a table with image, width_px and height_px (sides of the box, width >= height > 0) or width_um and height_um,
+            and at_border.
+        groups: of ``checked_groups``.
+        unit: "um", "px", or "auto", which takes um where every crystal has them.
+        border: "drop" leaves crystals at the image's border out of ``measured``, "keep" does not and needs no at_border.
+        min_score: least score, 0 .. 1, above 0 it needs a column score.
 
-    Columns of the result: those of ``groups``, width, height, aspect_ratio = width / height, area = width * height, at_border
-    where the crystals have it, and measured (bool), whether a crystal's size counts.
-    Raises InputError for a wrong option, DataError for a column that is missing or a value that cannot be.
+    Returns:
+        The crystals of the images that ``groups`` names, and the unit of their sizes. Columns: those of ``groups``, width,
+        height, aspect_ratio = width / height, area = width * height, at_border where the crystals have it, and measured
+        (bool), whether a crystal's size counts.
+
+    Raises:
+        InputError: an option is wrong.
+        DataError: a column is missing, or a value cannot be.
+
+    Example:
+        >>> table, unit = sizes.joined(crystals, sizes.checked_groups(groups))
+        >>> unit, int(table.measured.sum()), table.area.tolist()[:2]
+        ('px', 4, [200.0, 288.0])
     """
     if unit not in UNITS or border not in BORDERS:
         raise InputError(f"unit is {unit!r}, border {border!r}; they take {', '.join(UNITS)}, and {', '.join(BORDERS)}")

@@ -50,10 +50,23 @@ class Input(NamedTuple):
 
 
 def read_input(path: str | Path) -> tuple[pd.DataFrame, list[str] | None, list[str]]:
-    """(crystals, names of all images, names of those that could not be read) of a table of crystals or ``predict``'s folder.
+    """Read a table of crystals, or the folder that ``predict`` wrote.
 
-    The names come from images.csv beside a crystals.csv; without it they are None and none. Raises DataError for what is
-    missing or unreadable, InputError for a file's ending.
+    Args:
+        path: of the table or folder.
+
+    Returns:
+        (crystals, names of all images, names of those that could not be read). The names come from images.csv beside a
+        crystals.csv; without it they are None and none.
+
+    Raises:
+        DataError: it is missing or unreadable.
+        InputError: a file has another ending.
+
+    Example:
+        >>> table, images, unread = sizes.read_input("found")
+        >>> images, unread
+        (['drop.png'], [])
     """
     return read_inputs([path])[:3]
 
@@ -161,7 +174,7 @@ def draw_figures(analysis: Analysis) -> tuple[dict[str, Figure], list[str]]:
     if "time" in analysis.groups and analysis.groups["time"].nunique() > 1:
         made["sizes_over_time"] = figures.sizes_over_time(tables["groups"], options.unit)
     else:
-        missing.append("sizes_over_time was not drawn: the groups tell no two times")
+        missing.append("sizes_over_time was not drawn: the groups name no two times")
     if tables["growth"]["rate"].notna().any():
         made["growth"] = figures.growth(tables["growth"], options.unit, options.alpha)
     elif "time" in analysis.groups:
@@ -170,7 +183,7 @@ def draw_figures(analysis: Analysis) -> tuple[dict[str, Figure], list[str]]:
         by, unit = options.regression_by or (), options.concentration_unit
         made["area_concentration"] = figures.area_against_concentration(tables["areas"], by, options.unit, unit, options.alpha)
     else:
-        missing.append("area_concentration was not drawn: the groups tell no concentration")
+        missing.append("area_concentration was not drawn: the groups name no concentration")
     shown, at_time = analysis.shown_crystals(), options.at_time
     if shown["measured"].any():
         title = "" if at_time is None else f"{at_time:g} h"
@@ -199,12 +212,31 @@ def write_sizes(
     crystals: pd.DataFrame | None = None,
     images: pd.DataFrame | None = None,
 ) -> list[str]:
-    """Write OUT/*.csv, OUT/figures/*.png and .svg and OUT/settings.json; returns what could not be drawn and why.
+    """Write OUT/*.csv, OUT/figures/*.png and .svg and OUT/settings.json.
 
     Tables have the unit in the names of their columns (``with_units``). Figures of an earlier run that this one does not
-    draw are removed. inputs: files that were read, none of which is replaced. excel: OUT/sizes.xlsx as well, with the tables of
-    crystals and images that are given, of sizes (of groups) and of tests. Raises InputError as ``check_sizes_folder``,
-    OutputError for what the file system refuses.
+    draw are removed.
+
+    Args:
+        analysis: of ``analyse``.
+        out: folder; made where it is not there.
+        command: the words of the command, for settings.json.
+        inputs: files that were read, none of which is replaced.
+        excel: OUT/sizes.xlsx as well, with tables of crystals, images, sizes (of groups) and tests.
+        crystals: those of the workbook; by default the ones that were analysed.
+        images: those of the workbook.
+
+    Returns:
+        What could not be drawn, and why.
+
+    Raises:
+        InputError: the folder holds inputs or files of others (``check_sizes_folder``).
+        OutputError: the file system refuses something.
+
+    Example:
+        >>> not_drawn = sizes.write_sizes(sizes.analyse(crystals, groups), "sizes")
+        >>> not_drawn
+        ['area_concentration was not drawn: the groups name no concentration']
     """
     check_sizes_folder(out, inputs)
     out = made_folder(out)
@@ -261,7 +293,18 @@ def with_units(table: pd.DataFrame, unit: str) -> pd.DataFrame:
 
 
 def summary(analysis: Analysis) -> str:
-    """What an analysis found, in a few lines."""
+    """Say what an analysis found, in a few lines.
+
+    Args:
+        analysis: of ``analyse``.
+
+    Returns:
+        Text for a terminal.
+
+    Example:
+        >>> print(sizes.summary(sizes.analyse(crystals, groups)).splitlines()[0])
+        crystals 5 (1 at the border left out of sizes), images 2, groups 2; sizes in px
+    """
     options, tables, found = analysis.options, analysis.tables, analysis.crystals
     unit = UNIT_TEXTS[options.unit]
     left = len(found) - int(found["measured"].sum())

@@ -45,16 +45,31 @@ def train(
     device: str | None = None,
     **options: Any,
 ) -> Path:
-    """Train a detector; returns the best checkpoint by AP, or the last one where nothing was validated.
+    """Train a detector. Started by torchrun, the process joins the others.
 
-    config: name of ``configs.available()`` or a file. data: PCS or COCO JSON, pcs_render folder, DOTA folder or export, or
-    several of them, instead of what the config names. val: the same for validation, all of its images. Without it, data that
-    are split themselves (pcs_render, DOTA export) are used so; ``validation``, a number or part of the images, splits them
-    otherwise, and of other data takes the last ones; without that there is no validation. out: folder for checkpoints, logs,
-    pictures. resume: go on with the training in ``out``; an empty folder starts one. device: "cuda" or "cpu", by default the
-    GPU where there is one. options: see ``configured``.
+    Args:
+        config: name of ``configs.available()`` or a file.
+        data: PCS or COCO JSON, pcs_render folder, DOTA folder or export, or several of them, instead of what the config names.
+        val: the same for validation, all of its images. Without it, data that are split themselves (pcs_render, DOTA export)
+            are used so.
+        validation: a number or part of the images: splits such data otherwise, and of other data takes the last ones; without
+            it these are not validated.
+        out: folder for checkpoints, logs, pictures.
+        resume: resume the training in ``out``; an empty folder starts one.
+        device: "cuda" or "cpu", by default the GPU where there is one.
+        options: further arguments of ``configured``: epochs, batch_size, workers, seed, amp, augment, ...
 
-    Started by torchrun, the process joins the others. Raises InputError, DataError.
+    Returns:
+        The best checkpoint by AP, or the last one where nothing was validated.
+
+    Raises:
+        InputError: an argument is wrong, or ``out`` holds a training that is not to be resumed.
+        DataError: data are missing or damaged.
+
+    Example:
+        >>> best = train("s2anet_tiny", sample, validation=4, epochs=1, out="training", random_init=True, device="cpu")
+        >>> best.suffix
+        '.pth'
     """
     chosen = chosen_device(device)
     cfg = configured(config, data, val=val, validation=validation, device=chosen, **options)
@@ -83,12 +98,30 @@ def evaluate(
     device: str | None = None,
     **options: Any,
 ) -> dict[str, float]:
-    """The metrics of a checkpoint, from 0 to 1 ("AP", "AP50", "APs" ...; nan where there are no such crystals).
+    """Measure how good a checkpoint is.
 
-    data: as in ``train``; split: "train", "validation" or None for all images; data that are not split count as a whole.
-    out: folder for metrics.json, detections.json (PCS layout with scores), results.json (COCO's list of results),
-    results_curves.* (precision over recall) and sample pictures; None writes none of them. options: batch_size, workers,
-    published_labels, images, options. Raises InputError, DataError.
+    Args:
+        config: as in ``train``.
+        checkpoint: of ``train``.
+        data: as in ``train``; what the config names unless given.
+        split: "train", "validation" or None for all images; data that are not split count as a whole.
+        validation: as in ``train``.
+        out: folder for metrics.json, detections.json (PCS layout with scores), results.json (COCO's list of results),
+            results_curves.* (precision over recall) and sample pictures; None writes none of them.
+        device: "cuda" or "cpu", by default the GPU where there is one.
+        options: batch_size, workers, published_labels, images, options of ``configured``.
+
+    Returns:
+        "AP", "AP50", "APs" ... from 0 to 1; nan where there are no such crystals.
+
+    Raises:
+        InputError: an argument is wrong.
+        DataError: data or checkpoint are missing or damaged.
+
+    Example:
+        >>> metrics = evaluate("s2anet_tiny", trained, sample, validation=4, device="cpu")
+        >>> 0 <= metrics["AP50"] <= 1
+        True
     """
     chosen, found_weights = chosen_device(device), weights.find(str(checkpoint))
     cfg = configured(config, None, for_test=True, device=chosen, **options)
