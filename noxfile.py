@@ -122,8 +122,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    install(session, "mypy", ".[cli]")
+    install(session, "mypy", "jaxtyping", ".[cli]")
     session.run("mypy")
+    session.run("mypy", "tests/augment/test_types.py")
     session.run("mypy", "pcs_detect/pcs_detect")
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .base import Augmentation, Step
     from .data import PCSDataset, PcsDataset, collate
     from .errors import DataError, InputError, OutputError, PcsError
+    from .keys import Target
     from .loader import AugmentedLoader, DrawingCollate
     from .microscope import microscope_pipeline
     from .noise.blend import blend as blend
@@ -106,6 +107,7 @@ __all__ = [
     "Sharpen",
     "Splines",
     "Step",
+    "Target",
     "Vignette",
     "WellWall",
     "blend",
@@ -124,6 +126,7 @@ _HOMES = {  # where each public name lives
     "base": ("Augmentation", "Step"),
     "data": ("PCSDataset", "PcsDataset", "collate"),
     "errors": ("DataError", "InputError", "OutputError", "PcsError"),
+    "keys": ("Target",),
     "loader": ("AugmentedLoader", "DrawingCollate"),
     "microscope": ("microscope_pipeline",),
     "noise": ("blend", "equalize", "equalize_8bit", "interference", "noise_layer", "perlin"),

@@ -7,8 +7,8 @@ what it does to pixels; this file owns the order, the keys, the checks, the targ
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
 import torch
@@ -32,10 +32,17 @@ from .checks import (
 )
 from .eager import eager
 from .errors import InputError
+from .keys import Labelled
 from .plan import Plan, Tables
 from .rng import Stream, check_seed, open_streams
-from .targets import Instances, Target, Targets
+from .targets import AnyTarget, AnyTargets, Instances
 from .transfer import send
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
+    Images = Float[Tensor, "B C H W"] | UInt8[Tensor, "B C H W"]
+    Augmented = Float[Tensor, "B C H W"]
 
 
 class _Omitted:
@@ -86,7 +93,7 @@ class Augmentation(nn.Module):
     def draw(
         self,
         shape: Sequence[int],
-        targets: Sequence[Target] | None = None,
+        targets: Sequence[Mapping[str, Any]] | None = None,
         index: Any = None,
         epoch: int = 0,
     ) -> Plan:
@@ -114,7 +121,7 @@ class Augmentation(nn.Module):
         rows = check_index(index, size[0])
         number = check_epoch(epoch)
         steps = self.sequence()
-        instances = None if targets is None else tg.flatten(targets, size[0], self.keys, size[2:])
+        instances = None if targets is None else tg.flatten(_dicts(targets), size[0], self.keys, size[2:])
         counts = np.full(size[0], -1) if instances is None else instances.counts()
         streams = open_streams(
             self.seed,
@@ -137,11 +144,19 @@ class Augmentation(nn.Module):
         names = tuple(s.settings for s in steps)
         return Plan(given, self.seed, number, rows, counts, names, tuple(drawn), self.chances())
 
+    @overload
+    def apply(self, images: Callable[[nn.Module], None]) -> Self: ...
+    @overload
+    def apply(self, images: Images, targets: None = None, *, plan: Plan) -> tuple[Augmented, None]: ...
+    @overload
+    def apply(self, images: Images, targets: None, plan: Plan) -> tuple[Augmented, None]: ...
+    @overload
+    def apply(self, images: Images, targets: Sequence[Labelled], plan: Plan) -> tuple[Augmented, list[Labelled]]: ...
     @eager
     def apply(
         self,
-        images: Tensor | Callable[[nn.Module], None],
-        targets: Sequence[Target] | None = None,
+        images: Images | Callable[[nn.Module], None],
+        targets: Sequence[Mapping[str, Any]] | None = None,
         plan: Plan | None = None,
     ) -> Any:
         """Apply a plan: pure (inputs are left alone, same inputs and plan give the same result), no synchronisation.
@@ -175,7 +190,7 @@ class Augmentation(nn.Module):
         pixels = check_images(images)
         if pixels.device.type == "cpu":
             check_values(bool(in_range(pixels)), pixels)
-        out, keep, placed, matrix = self._run(pixels, targets, plan)
+        out, keep, placed, matrix = self._run(pixels, None if targets is None else _dicts(targets), plan)
         if placed is None:
             return out, None
         new = tg.follow(placed, matrix, keys=self.keys)
@@ -184,8 +199,8 @@ class Augmentation(nn.Module):
         return out, new
 
     def _run(
-        self, images: Tensor, targets: Sequence[Target] | None, plan: Plan
-    ) -> tuple[Tensor, Tensor, Sequence[Target] | None, NDArray[np.float64] | None]:
+        self, images: Tensor, targets: Sequence[AnyTarget] | None, plan: Plan
+    ) -> tuple[Tensor, Tensor, Sequence[AnyTarget] | None, NDArray[np.float64] | None]:
         """New images, which of all their objects to keep, the targets up to the last step that outlined objects anew, and the
         (B, 2, 3) symmetries that they are to follow since then."""
         self._check_plan(images, targets, plan)
@@ -210,11 +225,19 @@ class Augmentation(nn.Module):
                     mine &= send(target["keep"], mine.device)
             return pixels.to(images.dtype) if images.dtype in FLOATS else pixels, keep, placed, matrix
 
+    @overload
+    def forward(self, images: Images, *, index: Any = None, epoch: int = 0) -> Augmented: ...
+    @overload
+    def forward(self, images: Images, targets: None, index: Any = None, epoch: int = 0) -> tuple[Augmented, None]: ...
+    @overload
+    def forward(
+        self, images: Images, targets: Sequence[Labelled], index: Any = None, epoch: int = 0
+    ) -> tuple[Augmented, list[Labelled]]: ...
     @eager
     def forward(
         self,
-        images: Tensor,
-        targets: Sequence[Target] | _Omitted | None = OMITTED,
+        images: Images,
+        targets: Sequence[Mapping[str, Any]] | _Omitted | None = OMITTED,
         index: Any = None,
         epoch: int = 0,
     ) -> Any:
@@ -246,7 +269,7 @@ class Augmentation(nn.Module):
         """
         check_images(images)
         if not self.training:
-            return self._converted(images, targets)
+            return self._converted(images, targets if targets is None or isinstance(targets, _Omitted) else _dicts(targets))
         counting = index is None
         if counting:
             if torch.utils.data.get_worker_info() is not None:
@@ -255,13 +278,13 @@ class Augmentation(nn.Module):
                     "index=[number of the sample], or augment batches with pa.AugmentedLoader"
                 )
             index = np.arange(self._counter, self._counter + len(images))
-        given = None if isinstance(targets, _Omitted) else targets
+        given = None if targets is None or isinstance(targets, _Omitted) else _dicts(targets)
         valid = in_range(images)
         if images.device.type == "cpu":
             check_values(bool(valid), images)
         plan = self.draw(images.shape, given, index, epoch)
         out, keep, placed, matrix = self._run(images, given, plan)
-        new: Targets | None = None
+        new: AnyTargets | None = None
         if placed is not None and self.filters():
             flags = torch.cat([valid.reshape(1), keep]).cpu().numpy()
             check_values(bool(flags[0]), images)
@@ -274,7 +297,10 @@ class Augmentation(nn.Module):
             self.__dict__["_counter"] = self._counter + len(images)
         return out if isinstance(targets, _Omitted) else (out, new)
 
-    def _converted(self, images: Tensor, targets: Sequence[Target] | _Omitted | None) -> Any:
+    if TYPE_CHECKING:  # torch.nn.Module says that a call takes and gives anything
+        __call__ = forward
+
+    def _converted(self, images: Tensor, targets: Sequence[AnyTarget] | _Omitted | None) -> Any:
         """What comes out in evaluation: the same pixels and objects, in the types that augmentation gives."""
         check_values(bool(in_range(images)), images)
         with torch.no_grad():
@@ -309,7 +335,7 @@ class Augmentation(nn.Module):
         """Whether some step may drop objects."""
         return any(type(s).drop is not Step.drop for s in self.sequence())
 
-    def _check_plan(self, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> None:
+    def _check_plan(self, images: Tensor, targets: Sequence[AnyTarget] | None, plan: Plan) -> None:
         if not isinstance(plan, Plan):
             raise InputError(f"plan must be a Plan, as draw or Plan.load returns it, got {type(plan).__name__}")
         settings = tuple(s.settings for s in self.sequence())
@@ -462,10 +488,15 @@ class Step(Augmentation):
         return self._arguments(_APART)
 
 
+def _dicts(targets: Sequence[Mapping[str, Any]]) -> Sequence[AnyTarget]:
+    """Targets as the library handles them, whose form is checked where they are read."""
+    return cast(Sequence[AnyTarget], targets)
+
+
 def _then(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
     return second if first is None else first if second is None else bx.compose(second, first)
 
 
-def without_flags(targets: Sequence[Target]) -> Targets:
+def without_flags(targets: Sequence[AnyTarget]) -> AnyTargets:
     """The targets without the ``keep`` keys, whose work is done."""
     return [{k: v for k, v in t.items() if k != "keep"} for t in targets]

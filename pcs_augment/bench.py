@@ -24,7 +24,7 @@ from .files import written
 from .pipeline import Pipeline, default_pipeline
 from .sample import sample_path
 from .steps import InterferenceLayer, PerlinLayer
-from .targets import Outlines, Targets
+from .targets import AnyTargets, Outlines
 
 ROWS = 3 + len(default_pipeline().steps)
 EPOCHS = 4  # a step that acts on few images takes a different time in each epoch
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     spread: float
 
 
-def labelled_batch(batch: int = 64, size: int = 384, objects: int = 50) -> tuple[Tensor, Targets, Tensor]:
+def labelled_batch(batch: int = 64, size: int = 384, objects: int = 50) -> tuple[Tensor, AnyTargets, Tensor]:
     """(images (B, 1, size, size) float32 in [0, 1], targets, index): bundled images that have enough objects, over and over.
 
     Images are tiled or cut to ``size``; each keeps its first ``objects`` objects, wherever they lie, repeated if it has fewer.
@@ -57,7 +57,7 @@ def labelled_batch(batch: int = 64, size: int = 384, objects: int = 50) -> tuple
     return images.float() / 255, targets, index
 
 
-def _picked(values: Tensor | Outlines, chosen: list[int]) -> Tensor | Outlines:
+def _picked(values: Tensor | list[Tensor], chosen: list[int]) -> Tensor | Outlines:
     return values[chosen] if isinstance(values, Tensor) else Outlines(values[k] for k in chosen)
 
 
@@ -93,7 +93,7 @@ def rows(
         yield _row(f"{position + 1:2} {type(step).__name__}", work, images, seconds)
 
 
-def _applied(step: Augmentation, images: Tensor, targets: Targets, index: Tensor) -> Callable[[int], object]:
+def _applied(step: Augmentation, images: Tensor, targets: AnyTargets, index: Tensor) -> Callable[[int], object]:
     plans = [step.draw(images.shape, targets, index=index, epoch=e) for e in range(EPOCHS)]
     return lambda e: step.apply(images, targets, plans[e % EPOCHS])
 

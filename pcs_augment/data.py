@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,11 @@ from torch.utils.data import ConcatDataset, Dataset
 from . import boxes as bx
 from . import images, json_labels
 from .errors import DataError, InputError
-from .ragged import BatchTargets, Outlines, Target, Targets, gathered
+from .keys import Labelled, Target
+from .ragged import BatchTargets, Outlines, gathered
+
+if TYPE_CHECKING:
+    from jaxtyping import Integer, Shaped, UInt8
 
 SUFFIXES = (".json.gzip", ".json.gz", ".gzip", ".json")
 NO = ("", "0", "0.0", "false", "no", "none", "null")
@@ -132,7 +136,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         upto = np.concatenate(([0], np.cumsum(large)))[self._first]
         return upto[1:] - upto[:-1]
 
-    def __getitem__(self, i: int) -> tuple[Tensor, Target, int]:
+    def __getitem__(self, i: int) -> tuple[UInt8[Tensor, "1 H W"], Target, int]:
         target = self.target(i)
         path = self.image_path(i)
         height, width = self.sizes[i]
@@ -384,7 +388,9 @@ def read_grey(path: str | os.PathLike[str], white: float | None = None) -> Tenso
     return torch.from_numpy(images.read_grey(path, white))[None]
 
 
-def collate(samples: Sequence[tuple[Tensor, Target, int]]) -> tuple[Tensor, Targets, Tensor]:
+def collate(
+    samples: Sequence[tuple[Shaped[Tensor, "C H W"], Labelled, int | tuple[int, int]]],
+) -> tuple[Shaped[Tensor, "B C H W"], list[Labelled], Integer[Tensor, "B ..."]]:
     """Make a batch of samples, as ``AugmentedLoader`` expects it; a ``collate_fn`` of DataLoaders.
 
     Args:
@@ -420,4 +426,5 @@ def collate(samples: Sequence[tuple[Tensor, Target, int]]) -> tuple[Tensor, Targ
         raise InputError(
             f"images of one batch must have one size, got {sorted(shapes)}; crop or resize them, or use batch_size=1"
         )
-    return torch.stack(images), BatchTargets(map(gathered, targets)), torch.as_tensor(rows.astype(np.int64))
+    together = BatchTargets(map(gathered, targets))
+    return torch.stack(images), cast(list[Labelled], together), torch.as_tensor(rows.astype(np.int64))

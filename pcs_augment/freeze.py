@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,6 @@ from .errors import DataError, InputError, OutputError, PcsError
 from .files import TEMPORARY, made_folder, written
 from .pipeline import Pipeline, default_pipeline
 from .plan import Plan
-from .targets import Target
 
 BLOCK = 64
 _DECIMALS = 4
@@ -288,7 +287,7 @@ def _augment(job: _Job, block: _Block, images: Tensor, rows: list[int], device: 
         block.writing.append(pool.submit(write_png, job.folder / job.names[i], grey))
 
 
-def _published(annotations: list[dict[str, Any]], target: Target, keep: list[bool]) -> list[dict[str, Any]]:
+def _published(annotations: list[dict[str, Any]], target: Mapping[str, Any], keep: list[bool]) -> list[dict[str, Any]]:
     """The kept annotations with box, outline and area as they are now, boxes with as many numbers as they had."""
     boxes = target["boxes"].double().numpy()
     out = []

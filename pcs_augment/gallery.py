@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from .files import made_folder, written
 from .microscope import microscope_pipeline
 from .pipeline import Pipeline, default_pipeline
 from .steps import KeepDetectable, MinEdge
-from .targets import Target
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 COLOURS = ((255, 145, 0), (0, 200, 255), (120, 255, 60), (255, 80, 200), (255, 240, 60), (160, 130, 255))  # by class
@@ -36,7 +35,7 @@ class Sample:
 
     name: str
     image: Tensor
-    target: Target | None
+    target: Mapping[str, Any] | None
     index: int
 
 
@@ -185,7 +184,7 @@ def each_step_tiles(
     return [*tiles, augmented(sample, PIPELINES[pipeline](seed), epoch, "all steps", device)[0]]
 
 
-def _tile(caption: str, image: Tensor, target: Target | None) -> Tile:
+def _tile(caption: str, image: Tensor, target: Mapping[str, Any] | None) -> Tile:
     polygons = [] if target is None else list(target["polygons"])
     labels = [] if target is None else target["labels"].tolist()
     return Tile(caption, image[0], polygons, labels)

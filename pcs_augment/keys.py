@@ -10,9 +10,9 @@ belongs to the objects is said by ``per_object=`` and ``per_image=``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -20,12 +20,65 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import InputError
-from .ragged import Outlines, Target
+from .ragged import AnyTarget, Outlines
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Integer
 
 RENDERED = ("depth", "model", "refractive_index")  # what data sets of pcs_render say about each crystal besides
 PER_OBJECT = ("boxes", "polygons", "labels", "masks", "keypoints", "xyxy", "scores", "keep", *RENDERED)
 PER_IMAGE = ("image_id", "orig_size", "index", "size")
 PLACED = ("masks", "keypoints", "xyxy")  # places beside boxes and polygons
+
+
+class Target(TypedDict, total=False):
+    """The labels of one image with N objects, as ``pa.PcsDataset`` gives them; only ``boxes`` must be there.
+
+    NumPy arrays and lists of numbers are welcome in place of tensors, and come back as such; so are further keys, which
+    ``per_object`` and ``per_image`` of a pipeline name. Any dict will do: it need not be made as a ``Target``.
+
+    Attributes:
+        boxes: (N, 5) cx, cy, w, h in px, theta in radians, clockwise on the screen.
+        polygons: N outlines (K, 2) in px, convex or not; without them a box's corners are its outline.
+        labels: (N,) classes.
+        scores: (N,)
+        masks: (N, H, W), follow every symmetry as the next two do.
+        keypoints: (N, K, 2) px, or with a third column, which is left alone.
+        xyxy: (N, 4) upright boxes, px: left, top, right, bottom.
+        keep: (N,) which objects the filters would keep; ``apply`` adds it.
+        depth: (N,) of rendered crystals, as the next two.
+        model: (N,)
+        refractive_index: (N,)
+        image_id: of the image, left alone as the next three.
+        orig_size: any
+        size: any
+        index: any
+
+    Example:
+        >>> target: pa.Target = {"boxes": torch.tensor([[50.0, 40.0, 20.0, 10.0, 0.5]]), "labels": torch.tensor([0])}
+        >>> blurred, followed = pa.Blur()(torch.rand(1, 1, 64, 96), [target])
+        >>> followed[0]["boxes"].shape
+        torch.Size([1, 5])
+    """
+
+    boxes: Required[Float[Tensor, "N 5"]]
+    polygons: list[Float[Tensor, "K 2"]]
+    labels: Integer[Tensor, " N"]
+    scores: Float[Tensor, " N"]
+    masks: Bool[Tensor, "N H W"] | Integer[Tensor, "N H W"]
+    keypoints: Float[Tensor, "N K 2"] | Float[Tensor, "N K 3"]
+    xyxy: Float[Tensor, "N 4"]
+    keep: Bool[Tensor, " N"]
+    depth: Float[Tensor, " N"]
+    model: Integer[Tensor, " N"]
+    refractive_index: Float[Tensor, " N"]
+    image_id: Any
+    orig_size: Any
+    size: Any
+    index: Any
+
+
+Labelled = TypeVar("Labelled", bound=Mapping[str, Any])  # a dict of labels comes back as the kind of dict that it was
 
 
 @dataclass(frozen=True)
@@ -57,7 +110,7 @@ def _names(argument: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def check_keys(i: int, target: Target, objects: int, keys: Keys, size: Sequence[int] | None) -> None:
+def check_keys(i: int, target: AnyTarget, objects: int, keys: Keys, size: Sequence[int] | None) -> None:
     """Lengths and shapes of what target i, with so many boxes, has besides them. Raises InputError."""
     for key, value in target.items():
         if key == "boxes" or value is None:
@@ -115,7 +168,7 @@ def _check_shape(i: int, key: str, value: Any, size: Sequence[int] | None) -> No
             raise InputError(f"targets[{i}][{key!r}] must be {_SHAPES[key]}, got {shape} for one object")
 
 
-def check_places(targets: Sequence[Target], step: str) -> None:
+def check_places(targets: Sequence[AnyTarget], step: str) -> None:
     """Refuse what a step that cuts objects cannot follow."""
     for i, target in enumerate(targets):
         for key in PLACED:

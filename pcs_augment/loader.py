@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,9 +18,15 @@ from .base import Augmentation, without_flags
 from .checks import check_epoch, check_images, check_index, check_values, in_range
 from .data import collate, number_parts
 from .errors import InputError
+from .keys import Target
 from .packing import PackedPlan, packed_plan
 from .plan import Plan
-from .targets import Target, Targets
+from .targets import AnyTarget, AnyTargets
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    Augmented = Float[Tensor, "B C H W"]
 
 
 class DrawingCollate:
@@ -70,7 +76,7 @@ class _Started(NamedTuple):
     """A batch on its way."""
 
     images: Tensor
-    targets: Sequence[Target] | None  # up to the last step that outlined objects anew
+    targets: Sequence[AnyTarget] | None  # up to the last step that outlined objects anew
     matrix: NDArray[np.float64] | None  # what they are to follow
     flags: Tensor  # whether the values were in range, then which objects to keep; on the host once ``done``
     done: Any  # CUDA event, None on a CPU
@@ -151,7 +157,7 @@ class AugmentedLoader:
             held = (getattr(one, name, None) for name in ("sampler", "batch_sampler"))
             waiting += [sampler for sampler in held if sampler is not None]
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Targets | None]]:
+    def __iter__(self) -> Iterator[tuple[Augmented, list[Target] | None]]:
         epoch = self.epoch
         _check_shared_out(self.loader)
         tell = getattr(getattr(self.loader, "collate_fn", None), "set_epoch", None)
@@ -187,7 +193,7 @@ class AugmentedLoader:
                 stacklevel=3,
             )
 
-    def _start(self, images: Tensor, targets: Targets | None, index: Any, plan: Plan | None, epoch: int) -> _Started:
+    def _start(self, images: Tensor, targets: AnyTargets | None, index: Any, plan: Plan | None, epoch: int) -> _Started:
         check_images(images)
         if plan is None:
             plan = self.pipeline.draw(images.shape, targets, index, epoch)
@@ -217,8 +223,8 @@ class AugmentedLoader:
         return _Started(out, placed, matrix, flags, done, (source, given))
 
     def _augmented(
-        self, given: Tensor, targets: Targets | None, plan: Plan
-    ) -> tuple[Tensor, Tensor, Sequence[Target] | None, NDArray[np.float64] | None]:
+        self, given: Tensor, targets: AnyTargets | None, plan: Plan
+    ) -> tuple[Tensor, Tensor, Sequence[AnyTarget] | None, NDArray[np.float64] | None]:
         packed = plan.packed if isinstance(plan, PackedPlan) else None
         if packed is not None and packed.fits(given):
             self.pipeline._check_plan(given, targets, plan)
@@ -249,7 +255,7 @@ class AugmentedLoader:
         if not np.array_equal(plan.index, check_index(index, len(plan))):
             raise InputError(f"the plan of a batch was drawn for index {plan.index.tolist()}, the batch has {index!r}")
 
-    def _finish(self, batch: _Started) -> tuple[Tensor, Targets | None]:
+    def _finish(self, batch: _Started) -> tuple[Augmented, list[Target] | None]:
         if batch.done is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(batch.done)
@@ -258,9 +264,9 @@ class AugmentedLoader:
             check_values(bool(batch.flags[0]), batch.source[-1])
         if batch.targets is None:
             return batch.images, None
-        return batch.images, tg.follow(
-            without_flags(batch.targets), batch.matrix, batch.flags[1:].numpy(), self.device, self.pipeline.keys
-        )
+        targets = without_flags(batch.targets)
+        flags = batch.flags[1:].numpy()
+        return batch.images, cast(list[Target], tg.follow(targets, batch.matrix, flags, self.device, self.pipeline.keys))
 
 
 _KEYS = {"images", "targets", "index", "plan"}
@@ -301,7 +307,7 @@ def _check_pipeline(pipeline: object) -> Augmentation:
     return pipeline
 
 
-def _unpack(batch: Any) -> tuple[Tensor, Targets | None, Any, Plan | None]:
+def _unpack(batch: Any) -> tuple[Tensor, AnyTargets | None, Any, Plan | None]:
     if isinstance(batch, Mapping) and {"images", "index"} <= batch.keys():
         return batch["images"], batch.get("targets"), batch["index"], batch.get("plan")
     if isinstance(batch, (tuple, list)) and len(batch) in (3, 4):

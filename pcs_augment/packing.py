@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from . import dispatch, rng, transfer
 from . import targets as tg
 from .plan import Plan
-from .targets import Target, Targets
+from .targets import AnyTarget, AnyTargets
 
 _META = torch.device("meta")
 _ALIGNED = 16  # bytes
@@ -55,7 +55,7 @@ class Packed:
     like: shape and type of the images; block: the bytes that go to the device; targets: moved with the images, all objects.
     """
 
-    def __init__(self, like: tuple[Any, ...], block: Tensor, program: bytes, targets: Targets | None) -> None:
+    def __init__(self, like: tuple[Any, ...], block: Tensor, program: bytes, targets: AnyTargets | None) -> None:
         self.like, self.block, self.program, self.targets = like, block, program, targets
 
     def pin_memory(self) -> Packed:
@@ -103,14 +103,14 @@ class PackedPlan(Plan):
         return self if self.packed is None else replace(self, packed=self.packed.pin_memory())
 
 
-def packed_plan(pipeline: Any, images: Tensor, targets: Sequence[Target] | None, plan: Plan) -> PackedPlan:
+def packed_plan(pipeline: Any, images: Tensor, targets: Sequence[AnyTarget] | None, plan: Plan) -> PackedPlan:
     """The plan with its work on a GPU beside it."""
     packed = pack(pipeline, images.shape, images.dtype, targets, plan)
     return PackedPlan(**{f.name: getattr(plan, f.name) for f in fields(plan)}, packed=packed)
 
 
 def pack(
-    pipeline: Any, shape: Sequence[int], dtype: torch.dtype, targets: Sequence[Target] | None, plan: Plan
+    pipeline: Any, shape: Sequence[int], dtype: torch.dtype, targets: Sequence[AnyTarget] | None, plan: Plan
 ) -> Packed | None:
     """The work of ``pipeline.apply`` for a plan; None where it cannot be known without pixels, or Triton is missing."""
     if dispatch.module("triton", "launch") is None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .keys import in_kind, tensor
 from .plan import Table, Tables
-from .ragged import Outlines, Target, Targets
+from .ragged import AnyTarget, AnyTargets, Outlines
 from .targets import Instances
 from .transfer import send
 
@@ -70,7 +70,7 @@ def drop(dropped: Table, keep: Tensor, first: NDArray[np.int64]) -> None:
         keep.index_fill_(0, send(rows, keep.device), False)
 
 
-def placed(targets: Sequence[Target], objects: Table, outlines: Table) -> Targets:
+def placed(targets: Sequence[AnyTarget], objects: Table, outlines: Table) -> AnyTargets:
     """The targets with new boxes, and where they have polygons new outlines, for the objects of the tables."""
     out = [dict(t) for t in targets]
     boxes = np.stack([objects[name] for name in _BOX], -1)

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError, PcsError
-from .reference import Array, Target, as_float64, blend, flip, interference, noise_layer, outline_of, rotate90, spline
+from .reference import AnyTarget, Array, as_float64, blend, flip, interference, noise_layer, outline_of, rotate90, spline
 
 _SIMD = 16  # values that the widest registers hold; a row must fill them
 
 
-def augment(image: ArrayLike, target: Target | None, rng: np.random.Generator) -> tuple[Array, Target | None]:
+def augment(image: ArrayLike, target: AnyTarget | None, rng: np.random.Generator) -> tuple[Array, AnyTarget | None]:
     """The default pipeline for one (H, W) image in [0, 1] with its own random numbers, 8-bit where the published code is.
 
     Gaussians always have sigma 2; two bands where it darkens rows twice; Perlin noise as ``noise_package`` says.
@@ -116,7 +116,7 @@ def _perlin(height: int, width: int, rng: np.random.Generator) -> Array:
     return made.genAsGrid((1, height, wide), [0, 0, 0])[0, :, :width]
 
 
-def _highlights(target: Target, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def _highlights(target: AnyTarget, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     offsets = np.full(shape, 128, np.uint8)
     for i, (*_, h, theta) in enumerate(target["boxes"]):
         points = np.rint(outline_of(target, i)).astype(np.int32)

@@ -17,8 +17,8 @@ from torch.utils import _pytree
 
 from .transfer import to_device
 
-Target = dict[str, Any]
-Targets = list[Target]
+AnyTarget = dict[str, Any]  # labels of one image, with whatever keys: users see ``pcs_augment.Target``
+AnyTargets = list[AnyTarget]
 
 
 class Outlines(list[Tensor]):
@@ -119,7 +119,7 @@ class Column(NamedTuple):
         return out
 
 
-def join(targets: Sequence[Target], keys: Iterable[str] | None = None) -> tuple[Targets, dict[str, Column]]:
+def join(targets: Sequence[AnyTarget], keys: Iterable[str] | None = None) -> tuple[AnyTargets, dict[str, Column]]:
     """Columns of what can be joined, and the targets with None in its place; keys: None for all."""
     rest = [dict(t) for t in targets]
     columns = {}
@@ -153,7 +153,7 @@ def _tensors(outlines: list[Any]) -> Sequence[Any]:
     return outlines if whole is None else whole[:1]
 
 
-def gathered(target: Target) -> Target:
+def gathered(target: AnyTarget) -> AnyTarget:
     """The target with its list of outlines as views of one tensor, where they can be."""
     outlines = target.get("polygons") if isinstance(target, dict) else None
     if not isinstance(outlines, list) or getattr(outlines, "whole", None) is not None:
@@ -162,7 +162,7 @@ def gathered(target: Target) -> Target:
     return target if column is None else {**target, "polygons": column.split()[0]}
 
 
-def fill(rest: Targets, columns: dict[str, Column]) -> Targets:
+def fill(rest: AnyTargets, columns: dict[str, Column]) -> AnyTargets:
     """The inverse of ``join``."""
     for key, column in columns.items():
         for i, value in zip(column.holders, column.split()):
@@ -170,7 +170,7 @@ def fill(rest: Targets, columns: dict[str, Column]) -> Targets:
     return rest
 
 
-class BatchTargets(list[Target]):
+class BatchTargets(list[AnyTarget]):
     """The targets of a batch: a list of dicts that travels between processes as one tensor per key."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -183,7 +183,7 @@ class BatchTargets(list[Target]):
         return self
 
 
-def _received(rest: Targets, columns: dict[str, Column]) -> BatchTargets:
+def _received(rest: AnyTargets, columns: dict[str, Column]) -> BatchTargets:
     return BatchTargets(fill(rest, columns))
 
 

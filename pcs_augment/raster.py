@@ -9,7 +9,7 @@ Coordinates are px with pixel i spanning [i, i + 1); a pixel's centre is i + 1/2
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -19,34 +19,38 @@ from torch import Tensor
 from .statistics import sqrt
 from .transfer import to_device
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32, Float64, Int64
 
 FILL, FILL_TWICE, OUTLINE = range(3)  # what is painted of an outline
 BORDER = 0.5  # px; a fill covers the pixels its border passes through, so crystals thinner than a pixel show
 
 
-def repeat_ranges(counts: Ints) -> tuple[Ints, Ints]:
+def repeat_ranges(counts: Int64[np.ndarray, " N"]) -> tuple[Int64[np.ndarray, " M"], Int64[np.ndarray, " M"]]:
     """For counts (2, 3): owners (0, 0, 1, 1, 1) and positions (0, 1, 0, 1, 2)."""
     owner = np.repeat(np.arange(len(counts)), counts)
     return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def following(corners: Ints) -> Ints:
-    """(V,) the next corner of each of (N,) outlines, the first one after the last."""
+def following(corners: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " V"]:
+    """The next corner of each corner of N outlines, the first one after the last."""
     last = np.cumsum(corners) - 1
     after = np.arange(1, corners.sum() + 1)
     after[last] = last - corners + 1
     return after
 
 
-def edges(points: Array, corners: Ints) -> tuple[Array, Ints]:
-    """Closed outlines as (V, 4) edges (x0, y0, x1, y1) and (V,) the outline each belongs to."""
+def edges(
+    points: Float64[np.ndarray, "V 2"], corners: Int64[np.ndarray, " N"]
+) -> tuple[Float64[np.ndarray, "V 4"], Int64[np.ndarray, " V"]]:
+    """Closed outlines as edges (x0, y0, x1, y1), and the outline each belongs to."""
     return np.concatenate((points, points[following(corners)]), 1), np.repeat(np.arange(len(corners)), corners)
 
 
-def bounds(points: Array, corners: Ints, height: int, width: int, margin: float = 0.0) -> Ints:
-    """(N, 4) pixel rectangles x0, y0, x1, y1 (ends excluded) around outlines, clipped to the image; possibly empty."""
+def bounds(
+    points: Float64[np.ndarray, "V 2"], corners: Int64[np.ndarray, " N"], height: int, width: int, margin: float = 0.0
+) -> Int64[np.ndarray, "N 4"]:
+    """Pixel rectangles x0, y0, x1, y1 (ends excluded) around outlines, clipped to the image; possibly empty."""
     start = np.cumsum(corners) - corners
     low = np.floor(np.minimum.reduceat(points, start) - margin)
     high = np.floor(np.maximum.reduceat(points, start) + margin) + 1
@@ -58,13 +62,13 @@ def bounds(points: Array, corners: Ints, height: int, width: int, margin: float 
 class Pixels(NamedTuple):
     """A list of pixels: which instance each is for, and where it is."""
 
-    instance: Tensor
-    x: Tensor
-    y: Tensor
+    instance: Int64[Tensor, " P"]
+    x: Int64[Tensor, " P"]
+    y: Int64[Tensor, " P"]
 
 
-def pixels(rectangles: Ints, device: torch.device) -> Pixels:
-    """All pixels of (N, 4) rectangles, row by row."""
+def pixels(rectangles: Int64[np.ndarray, "N 4"], device: torch.device) -> Pixels:
+    """All pixels of rectangles, row by row."""
     shape = rectangles[:, 2:] - rectangles[:, :2]
     counts = shape[:, 0] * shape[:, 1]
     total = int(counts.sum())
@@ -76,7 +80,12 @@ def pixels(rectangles: Ints, device: torch.device) -> Pixels:
     return Pixels(instance, left + place % across, top + place // across)
 
 
-def inside(points: Array, corners: Ints, rectangles: Ints, device: torch.device) -> Tensor:
+def inside(
+    points: Float64[np.ndarray, "V 2"],
+    corners: Int64[np.ndarray, " N"],
+    rectangles: Int64[np.ndarray, "N 4"],
+    device: torch.device,
+) -> Bool[Tensor, " P"]:
     """Flags in the order of ``pixels(rectangles)``: is the pixel's centre inside the outline (even-odd rule)?
 
     Each edge toggles, on each row whose centre it crosses, the first pixel centre to its right; a running sum over the list is
@@ -106,9 +115,14 @@ def inside(points: Array, corners: Ints, rectangles: Ints, device: torch.device)
 
 
 def filled(
-    points: Array, corners: Ints, shift: Array | None, height: int, width: int, device: torch.device
-) -> tuple[Pixels, Tensor]:
-    """Pixels whose centres lie inside outlines and, given ``shift`` (N, 2) px, inside copies displaced by it.
+    points: Float64[np.ndarray, "V 2"],
+    corners: Int64[np.ndarray, " N"],
+    shift: Float64[np.ndarray, "N 2"] | None,
+    height: int,
+    width: int,
+    device: torch.device,
+) -> tuple[Pixels, Bool[Tensor, " P"]]:
+    """Pixels whose centres lie inside outlines and, given ``shift`` in px, inside copies displaced by it.
 
     Returns candidates and a flag for each.
     """
@@ -119,7 +133,13 @@ def filled(
     return pixels(rectangles, device), flag
 
 
-def crossing(x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor, row: Tensor) -> Tensor:
+def crossing(
+    x0: Float32[Tensor, " M"],
+    y0: Float32[Tensor, " M"],
+    x1: Float32[Tensor, " M"],
+    y1: Float32[Tensor, " M"],
+    row: Int64[Tensor, " M"],
+) -> Float32[Tensor, " M"]:
     """x where an edge meets the centre line of a row it is known to cross; exact in whichever direction it is drawn."""
     swap = y0 > y1
     ax, ay = torch.where(swap, x1, x0), torch.where(swap, y1, y0)
@@ -127,10 +147,12 @@ def crossing(x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor, row: Tensor) -> Ten
     return ax + (row.float() + 0.5 - ay) * ((bx - ax) / (by - ay))
 
 
-def walks(segments: Array, reach: Array, height: int, width: int) -> tuple[Array, NDArray[np.bool_], Ints, Ints, int]:
-    """How (S, 4) line segments are walked: along their longer axis, with a window across it that covers the (S,) reach.
+def walks(
+    segments: Float64[np.ndarray, "S 4"], reach: Float64[np.ndarray, " S"], height: int, width: int
+) -> tuple[Float64[np.ndarray, "S 2"], Bool[np.ndarray, " S"], Int64[np.ndarray, " S"], Int64[np.ndarray, " S"], int]:
+    """How line segments are walked: along their longer axis, with a window across it that covers the reach.
 
-    Returns (S, 2) differences, whether a segment is steep, its first pixel and the one past its last, and the window's height.
+    Returns differences, whether a segment is steep, its first pixel and the one past its last, and the window's height.
     """
     delta = segments[:, 2:] - segments[:, :2]
     steep = np.abs(delta[:, 1]) > np.abs(delta[:, 0])
@@ -144,11 +166,17 @@ def walks(segments: Array, reach: Array, height: int, width: int) -> tuple[Array
 
 
 def strokes(
-    segments: Array, reach: Array, height: int, width: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Pixels near (S, 4) line segments: (segment, x, y, distance, valid), the distance in px from pixel centre to segment.
+    segments: Float64[np.ndarray, "S 4"], reach: Float64[np.ndarray, " S"], height: int, width: int, device: torch.device
+) -> tuple[
+    Int64[Tensor, "M window"],
+    Int64[Tensor, "M window"],
+    Int64[Tensor, "M window"],
+    Float32[Tensor, "M window"],
+    Bool[Tensor, "M window"],
+]:
+    """Pixels near line segments: (segment, x, y, distance, valid), the distance in px from pixel centre to segment.
 
-    reach: (S,) distance up to which pixels are needed. ``valid`` is false for what leaves the image (its x, y are clipped) or
+    reach: distance up to which pixels are needed. ``valid`` is false for what leaves the image (its x, y are clipped) or
     lies beyond the reach.
     """
     delta, steep, first, last, window = walks(segments, reach, height, width)
@@ -178,13 +206,20 @@ def strokes(
 class Spans(NamedTuple):
     """Row intervals: instance, row y, first column and column past the last; empty where ``right <= left``."""
 
-    instance: Tensor
-    y: Tensor
-    left: Tensor
-    right: Tensor
+    instance: Int64[Tensor, " M"]
+    y: Int64[Tensor, " M"]
+    left: Int64[Tensor, " M"]
+    right: Int64[Tensor, " M"]
 
 
-def row_spans(points: Array, corners: Ints, radius: float, height: int, width: int, device: torch.device) -> Spans:
+def row_spans(
+    points: Float64[np.ndarray, "V 2"],
+    corners: Int64[np.ndarray, " N"],
+    radius: float,
+    height: int,
+    width: int,
+    device: torch.device,
+) -> Spans:
     """Intervals of pixels whose centres lie inside an outline or within ``radius`` px of it; they may overlap.
 
     Per edge and row, the part of the row's centre line within the radius of the edge is one interval, and so is the inside
@@ -225,14 +260,22 @@ def row_spans(points: Array, corners: Ints, radius: float, height: int, width: i
     return Spans(*(torch.cat(column) for column in zip(*parts)))
 
 
-def rows_near(edge: Array, radius: float, height: int) -> tuple[Ints, Ints]:
-    """(V,) first and past-the-last row whose middle comes within ``radius`` px of an edge's ends in y."""
+def rows_near(
+    edge: Float64[np.ndarray, "V 4"], radius: float, height: int
+) -> tuple[Int64[np.ndarray, " V"], Int64[np.ndarray, " V"]]:
+    """First and past-the-last row whose middle comes within ``radius`` px of an edge's ends in y."""
     low = np.clip(np.ceil(np.minimum(edge[:, 1], edge[:, 3]) - radius - 0.5), 0, height)
     high = np.clip(np.floor(np.maximum(edge[:, 1], edge[:, 3]) + radius - 0.5) + 1, low, height)
     return low.astype(np.int64), high.astype(np.int64)
 
 
-def _columns(instance: Tensor, y: Tensor, left: Tensor, right: Tensor, width: int) -> Spans:
+def _columns(
+    instance: Int64[Tensor, " M"],
+    y: Int64[Tensor, " M"],
+    left: Float32[Tensor, " M"],
+    right: Float32[Tensor, " M"],
+    width: int,
+) -> Spans:
     """Intervals of centres to columns: the pixels with left <= x + 1/2 <= right."""
     first = (left - 0.5).ceil().clamp(0, width).long()
     return Spans(instance, y, first, (right - 0.5).floor().clamp(-1, width - 1).long() + 1)
@@ -286,8 +329,8 @@ def _between_crossings(
     return _columns(instance[first], y[first], left, right, width)
 
 
-def is_convex(points: Array, corners: Ints) -> NDArray[np.bool_]:
-    """(N,) whether an outline turns one way only and once around, so that a row meets it in one interval."""
+def is_convex(points: Float64[np.ndarray, "V 2"], corners: Int64[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+    """Whether an outline turns one way only and once around, so that a row meets it in one interval."""
     edge, _ = edges(points, corners)
     start = np.cumsum(corners) - corners
     direction = edge[:, 2:] - edge[:, :2]

@@ -22,14 +22,14 @@ from scipy.stats import rankdata
 from .base import Augmentation
 from .errors import InputError
 from .plan import Plan, Table, Tables
+from .ragged import AnyTarget
 
 Array = NDArray[np.float64]
-Target = dict[str, Any]
 
 PIXEL, LATTICE, DISPLACE = 2, 3, 4  # lanes of a stream
 
 
-def apply(image: ArrayLike, target: Target | None, plan: Plan, pipeline: Augmentation) -> tuple[Array, Target | None]:
+def apply(image: ArrayLike, target: AnyTarget | None, plan: Plan, pipeline: Augmentation) -> tuple[Array, AnyTarget | None]:
     """What ``pipeline.apply`` must return for one image (H, W) or (C, H, W) and a plan of one sample, in float64.
 
     The target comes back with all objects, NumPy boxes and polygons, and ``keep (N,)``. Raises InputError.
@@ -187,7 +187,7 @@ def gaussian(image: Array, kernel: int, sigma: float | None) -> Array:
     return np.stack([cv2.GaussianBlur(c, (kernel, kernel), s, sigmaY=s, borderType=cv2.BORDER_REFLECT_101) for c in image])
 
 
-def outline_of(target: Target, i: int) -> Array:
+def outline_of(target: AnyTarget, i: int) -> Array:
     """(K, 2) the polygon of object i, or the corners of its box."""
     if target.get("polygons") is not None:
         return target["polygons"][i]
@@ -196,7 +196,7 @@ def outline_of(target: Target, i: int) -> Array:
     return np.array([cx, cy]) + np.stack((-along - across, along - across, along + across, across - along))
 
 
-def as_float64(target: Target) -> Target:
+def as_float64(target: AnyTarget) -> AnyTarget:
     boxes = np.asarray(target["boxes"], dtype=np.float64).reshape(-1, 5)
     out = target | {"boxes": boxes, "keep": np.ones(len(boxes), bool)}
     if target.get("polygons") is not None:
@@ -204,7 +204,7 @@ def as_float64(target: Target) -> Target:
     return out
 
 
-def _moved(target: Target | None, move: Callable[[Array], Array], angle: Callable[[Array], Array]) -> Target | None:
+def _moved(target: AnyTarget | None, move: Callable[[Array], Array], angle: Callable[[Array], Array]) -> AnyTarget | None:
     if target is None:
         return None
     theta = (angle(target["boxes"][:, 4]) + np.pi / 2) % np.pi - np.pi / 2
@@ -214,12 +214,12 @@ def _moved(target: Target | None, move: Callable[[Array], Array], angle: Callabl
     return out
 
 
-def quarter_turn(target: Target | None, width: int) -> Target | None:
+def quarter_turn(target: AnyTarget | None, width: int) -> AnyTarget | None:
     """np.rot90 of an image ``width`` px wide, counter-clockwise: (x, y) -> (y, width - x)."""
     return _moved(target, lambda p: np.stack((p[:, 1], width - p[:, 0]), -1), lambda t: t - np.pi / 2)
 
 
-def mirror(target: Target | None, axis: int, size: int) -> Target | None:
+def mirror(target: AnyTarget | None, axis: int, size: int) -> AnyTarget | None:
     """x -> size - x (axis 0) or y -> size - y (axis 1)."""
     return _moved(target, lambda p: np.where(np.arange(2) == axis, size - p, p), lambda t: -t)
 
@@ -227,11 +227,11 @@ def mirror(target: Target | None, axis: int, size: int) -> Target | None:
 # --- the steps (Table S1), fed with the plan; called only where the plan touches the image ------------------------------
 
 
-def min_edge(x: Array, target: Target, step: Any) -> NDArray[np.bool_]:
+def min_edge(x: Array, target: AnyTarget, step: Any) -> NDArray[np.bool_]:
     return target["boxes"][:, 2:4].min(1, initial=np.inf) >= step.min_edge
 
 
-def highlight(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def highlight(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     """Row 1. Kinds: 0 filled, 1 filled and a second offset where a displaced copy overlaps, 2 outline only."""
     t, offsets = tables["objects"], np.zeros(x.shape[1:])
     for n, i in enumerate(t["object"]):
@@ -256,7 +256,7 @@ def spline(knots: ArrayLike, angle: float, height: int, width: int) -> Array:
     return curve @ np.array([[c, s], [-s, c]]) + (width / 2, height / 2)
 
 
-def splines(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def splines(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     """Row 2. Coverage of a pixel at distance d from a line w px wide: w/2 + 1/2 - d, at most min(w, 1)."""
     t, offsets = tables["curves"], np.zeros(x.shape[1:])
     for n, knots in enumerate(t["knots"]):
@@ -270,7 +270,7 @@ def splines(x: Array, target: Target | None, step: Any, tables: Tables) -> Array
     return np.clip(x + offsets, 0, 1)
 
 
-def displace(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def displace(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     """Row 3: all rows, then all columns; or column i, row i in turn, as published."""
     height, width = x.shape[1:]
     shift = numbers(tables["images"], 0, DISPLACE, height + width) * (2 * step.reach + 1) // 65536 - step.reach
@@ -285,27 +285,27 @@ def displace(x: Array, target: Target | None, step: Any, tables: Tables) -> Arra
     return x
 
 
-def gaussian_noise(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def gaussian_noise(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     t = tables["images"]
     return np.clip(x + t["sigma"][0] * normals(numbers(t, 0, PIXEL, x.size)).reshape(x.shape), 0, 1)
 
 
-def impulse_noise(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def impulse_noise(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     t = tables["images"]
     draw = numbers(t, 0, PIXEL, x[0].size).reshape(x.shape[1:])
     x = np.where(draw < np.rint(t["white"][0] * 65536), 1.0, x)
     return np.where(draw >= 65536 - np.rint(t["black"][0] * 65536), 0.0, x)
 
 
-def brightness(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def brightness(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     return np.clip(x * tables["images"]["factor"][0], 0, 1)
 
 
-def contrast(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def contrast(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     return np.clip(x.mean() + (x - x.mean()) * tables["images"]["factor"][0], 0, 1)
 
 
-def layers(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def layers(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     """Rows 8 and 9: two layers of one kind, blended with the image."""
     t, (height, width) = tables["textures"], x.shape[1:]
 
@@ -321,7 +321,7 @@ def layers(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
     return blend(x, layer(0), layer(1), step.c)
 
 
-def overlay(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def overlay(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     t = {k: v[0] for k, v in tables["images"].items()}
     px, py = centres(x.shape)
     if t["round"]:
@@ -331,22 +331,22 @@ def overlay(x: Array, target: Target | None, step: Any, tables: Tables) -> Array
     return np.clip(x * gaussian(visible[None].astype(np.float64), int(t["kernel"]), step.sigma), 0, 1)
 
 
-def blur(x: Array, target: Target | None, step: Any, tables: Tables) -> Array:
+def blur(x: Array, target: AnyTarget | None, step: Any, tables: Tables) -> Array:
     return gaussian(x, int(tables["images"]["kernel"][0]), step.sigma)
 
 
-def rotate90(x: Array, target: Target | None, turns: int) -> tuple[Array, Target | None]:
+def rotate90(x: Array, target: AnyTarget | None, turns: int) -> tuple[Array, AnyTarget | None]:
     for _ in range(turns):
         x, target = np.rot90(x, 1, (1, 2)), quarter_turn(target, x.shape[2])
     return x, target
 
 
-def flip(x: Array, target: Target | None, kind: int) -> tuple[Array, Target | None]:
+def flip(x: Array, target: AnyTarget | None, kind: int) -> tuple[Array, AnyTarget | None]:
     """1 is horizontal, 2 vertical."""
     return (np.flip(x, 3 - kind), mirror(target, kind - 1, x.shape[3 - kind])) if kind else (x, target)
 
 
-def keep_detectable(x: Array, target: Target, step: Any) -> NDArray[np.bool_]:
+def keep_detectable(x: Array, target: AnyTarget, step: Any) -> NDArray[np.bool_]:
     """Whether 8-bit grey values near each outline span more than the threshold."""
     keep = np.zeros(len(target["boxes"]), bool)
     for i in range(len(keep)):
@@ -358,7 +358,7 @@ def keep_detectable(x: Array, target: Target, step: Any) -> NDArray[np.bool_]:
     return keep
 
 
-PIXELS: dict[str, Callable[[Array, Target | None, Any, Tables], Array]] = {
+PIXELS: dict[str, Callable[[Array, AnyTarget | None, Any, Tables], Array]] = {
     "Highlight": highlight,
     "Splines": splines,
     "Displace": displace,

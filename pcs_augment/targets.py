@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,16 +18,16 @@ from torch import Tensor
 from . import boxes as bx
 from .dispatch import on_host
 from .errors import InputError
-from .keys import PLACED, STANDARD, Keys, check_keys, check_places, copied, in_kind, moved_place, tensor
-from .ragged import Column, Outlines, Target, Targets, fill, join, joined_outlines
+from .keys import PLACED, STANDARD, Keys, Labelled, check_keys, check_places, copied, in_kind, moved_place, tensor
+from .ragged import AnyTarget, AnyTargets, Column, Outlines, fill, join, joined_outlines
 from .transfer import send
 
 __all__ = [
+    "AnyTarget",
+    "AnyTargets",
     "Instances",
     "Keys",
     "Outlines",
-    "Target",
-    "Targets",
     "check_list",
     "check_places",
     "flatten",
@@ -90,7 +90,7 @@ def moved_boxes(boxes: NDArray, matrix: NDArray, sample: NDArray[np.int64]) -> N
     return bx.move_boxes(boxes, matrix[sample])
 
 
-def flatten(targets: Sequence[Target], images: int, keys: Keys = STANDARD, size: Sequence[int] | None = None) -> Instances:
+def flatten(targets: Sequence[AnyTarget], images: int, keys: Keys = STANDARD, size: Sequence[int] | None = None) -> Instances:
     """Check the targets of a batch and gather them on the host. Raises InputError naming image, object and value."""
     check_list(targets, images, keys, size)
     counts = [length(t["boxes"]) for t in targets]
@@ -190,12 +190,12 @@ _MOVED = ("boxes", "polygons")
 
 @torch.no_grad()
 def follow(
-    targets: Sequence[Target],
+    targets: Sequence[AnyTarget],
     matrix: NDArray[np.float64] | None = None,
     keep: NDArray[np.bool_] | None = None,
     device: torch.device | None = None,
     keys: Keys = STANDARD,
-) -> Targets:
+) -> AnyTargets:
     """New dicts in memory of their own that go with augmented images; what is None is left as it is.
 
     matrix: (B, 2, 3) symmetries of the images, which places follow; keep: of all objects of the batch, those that stay, with
@@ -286,9 +286,10 @@ def _sent_one(value: Any, device: torch.device) -> Any:
     return value
 
 
-def select(target: Target, keep: NDArray[np.bool_], keys: Keys = STANDARD) -> Target:
+def select(target: Labelled, keep: NDArray[np.bool_], keys: Keys = STANDARD) -> Labelled:
     """The target with only the objects where ``keep`` (N,) is true, and what belongs to them."""
-    return dict(target) if keep.all() else {k: _picked(v, keep) if k in keys.objects else v for k, v in target.items()}
+    whole = bool(keep.all())
+    return cast(Labelled, {k: v if whole or k not in keys.objects else _picked(v, keep) for k, v in target.items()})
 
 
 def _picked(value: Any, keep: NDArray[np.bool_]) -> Any:
@@ -303,6 +304,6 @@ def _picked(value: Any, keep: NDArray[np.bool_]) -> Any:
     return value  # None
 
 
-def on_device(targets: Sequence[Target], device: torch.device) -> Targets:
+def on_device(targets: Sequence[AnyTarget], device: torch.device) -> AnyTargets:
     """The targets with all their tensors on a device, by one copy per key instead of one per object."""
     return follow(targets, device=device)

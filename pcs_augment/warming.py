@@ -13,7 +13,7 @@ from .checks import check_shape
 from .errors import InputError
 from .pipeline import default_pipeline
 from .plan import Plan
-from .targets import Outlines, Targets
+from .targets import AnyTargets, Outlines
 
 _IMAGES, _OBJECTS, _EPOCHS = 4, 12, 3
 
@@ -45,7 +45,7 @@ def warm_up(shape: Sequence[int], device: torch.device | str | None = None, pipe
         torch.cuda.synchronize(where)
 
 
-def _work(pipeline: Augmentation, shape: tuple[int, int, int, int]) -> Iterator[tuple[Step, Targets, Plan]]:
+def _work(pipeline: Augmentation, shape: tuple[int, int, int, int]) -> Iterator[tuple[Step, AnyTargets, Plan]]:
     """Every step, certain to act, on batches that take its branches."""
     for step in pipeline.sequence():
         certain = copy.copy(step)
@@ -56,11 +56,11 @@ def _work(pipeline: Augmentation, shape: tuple[int, int, int, int]) -> Iterator[
         shape = (shape[0], *step.output_size(shape)[1:])
 
 
-def _objects(shape: tuple[int, int, int, int]) -> Targets:
+def _objects(shape: tuple[int, int, int, int]) -> AnyTargets:
     """Boxes all over the images, their outlines hexagons."""
     rng, (height, width) = np.random.default_rng(0), shape[2:]
     turns = np.arange(6) * (np.pi / 3)
-    targets: Targets = []
+    targets: AnyTargets = []
     for _ in range(shape[0]):
         sides = rng.uniform(0.05, 0.3, (_OBJECTS, 2)) * min(height, width) + 0.5
         centres = rng.uniform(0, 1, (_OBJECTS, 2)) * (width, height)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -9,8 +11,13 @@ from ..checks import check_positive
 from ..errors import InputError
 from ..statistics import deviation, exp2_twice
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32
 
-def blend(image: Tensor, layer: Tensor, weight_layer: Tensor, c: float = 5.0) -> Tensor:
+
+def blend(
+    image: Float[Tensor, "*B H W"], layer: Float[Tensor, "*#B #H #W"], weight_layer: Float[Tensor, "*#B #H #W"], c: float = 5.0
+) -> Float[Tensor, "*B H W"]:
     """Blend an image b with a layer l: A(b, l, w) = (b + w l) / (1 + w), w = c sigma_b l' 2^(1 - 2 l) (paper, Eqs. 11, 12).
 
     sigma_b is the population standard deviation of each image. Dark parts of the layer are reinforced up to twice, bright ones
@@ -53,7 +60,12 @@ def _shape(value: object) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
-def blend_with(b: Tensor, layer: Tensor, weight_layer: Tensor, strength: Tensor) -> Tensor:
+def blend_with(
+    b: Float32[Tensor, "*B H W"],
+    layer: Float32[Tensor, "*#B H W"],
+    weight_layer: Float32[Tensor, "*#B H W"],
+    strength: Float32[Tensor, "*#B 1 1"],
+) -> Float32[Tensor, "*B H W"]:
     """The same with c sigma_b given; the quotient is a convex mean, so it needs no clipping but for rounding."""
     w = exp2_twice(0.5 - layer).mul_(weight_layer).mul(strength)
     return (w * layer).add(b).div_(w.add_(1)).clamp_(0, 1)

@@ -7,18 +7,23 @@ values sit in tight clusters, its bins are split again in proportion to their ma
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from ..dispatch import operator
 from ..errors import InputError
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32, Int64, Real
+
 PARTS = 8192
 HEAVY = 0.0075  # the heaviest of 8192 bins of a plane wave holds 0.0070
 PASSES = 4  # clusters of clusters, down to the resolution of float32
 
 
-def equalize(texture: Tensor) -> Tensor:
+def equalize(texture: Real[Tensor, "*T H W"]) -> Float32[Tensor, "*T H W"]:
     """Equalise the histogram of each image: H[N] of the paper's Eq. 10, (rank + 1/2) / n with the middle rank for ties.
 
     The error against exact equalisation is at most 0.002 on average and 0.01 anywhere, on every texture that the pipeline can
@@ -62,8 +67,8 @@ def _rows_at_once(flat: Tensor) -> int:
 
 
 @operator("equalize_rows(Tensor x) -> Tensor", fake=torch.empty_like)
-def equalize_rows(x: Tensor) -> Tensor:
-    """(T, n) float32.
+def equalize_rows(x: Float32[Tensor, "T n"]) -> Float32[Tensor, "T n"]:
+    """Equalise T textures of n pixels.
 
     Each pass splits every bin between its own lowest and highest value, into parts in proportion to its mass. A texture is done
     when no bin of distinct values holds more than HEAVY of its pixels; the others (values in tight clusters) take more passes.
@@ -74,7 +79,7 @@ def equalize_rows(x: Tensor) -> Tensor:
     return _equalized(x)
 
 
-def _equalized(x: Tensor) -> Tensor:
+def _equalized(x: Float32[Tensor, "T n"]) -> Float32[Tensor, "T n"]:
     rank, heavy, state = _split(x, torch.zeros_like(x, dtype=torch.int64), 1)
     for _ in range(PASSES - 1):
         if x.device.type == "cpu" and not bool(heavy.any()):
@@ -85,7 +90,9 @@ def _equalized(x: Tensor) -> Tensor:
     return rank
 
 
-def _split(x: Tensor, index: Tensor, bins: int) -> tuple[Tensor, Tensor, tuple[Tensor, int]]:
+def _split(
+    x: Float32[Tensor, "T n"], index: Int64[Tensor, "T n"], bins: int
+) -> tuple[Float32[Tensor, "T n"], Bool[Tensor, " T"], tuple[Int64[Tensor, "T n"], int]]:
     """Split the bins that ``index`` names; returns middle ranks, whether a heavy bin is left, and the new bins."""
     t, n = x.shape
     counts = _count(index, bins)
@@ -110,12 +117,12 @@ def _split(x: Tensor, index: Tensor, bins: int) -> tuple[Tensor, Tensor, tuple[T
     return rank.gather(1, part), heavy, (part, total)
 
 
-def _count(index: Tensor, bins: int) -> Tensor:
+def _count(index: Int64[Tensor, "T n"], bins: int) -> Int64[Tensor, "T bins"]:
     counts = torch.zeros(len(index), bins, dtype=torch.int64, device=index.device)
     return counts.scatter_add_(1, index, torch.ones_like(index))
 
 
-def equalize_8bit(texture: Tensor) -> Tensor:
+def equalize_8bit(texture: Real[Tensor, "*T H W"]) -> Float32[Tensor, "*T H W"]:
     """Equalise as the published code: stretch to 0 .. 255, round, use a 256-bin histogram as OpenCV's equalizeHist does.
 
     Args:

@@ -11,11 +11,10 @@ counting.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..plan import Table
@@ -23,7 +22,8 @@ from ..rng import MASK
 from ..transfer import to_device
 from .textures import seeded_textures
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 LEVELS = 12  # bits of a phase in the fast path
 NODES = 512  # where G(d) is evaluated; linear between
@@ -32,32 +32,36 @@ _HARMONICS = 270  # beyond, an alias of amplitude 2 / (pi j) is too weak to matt
 _RESONANCE = 0.002
 
 
-def frequencies(textures: Table) -> tuple[Array, Array, Array]:
-    """Turns per px along x and y, and phase in turns, each (T,)."""
+def frequencies(
+    textures: Table,
+) -> tuple[Float64[np.ndarray, " T"], Float64[np.ndarray, " T"], Float64[np.ndarray, " T"]]:
+    """Turns per px along x and y, and phase in turns."""
     angle = 2 * np.pi * textures["first"]
     return np.cos(angle) / textures["scale"], np.sin(angle) / textures["scale"], textures["second"]
 
 
-def fixed_point(textures: Table) -> list[NDArray[np.int64]]:
+def fixed_point(textures: Table) -> list[Int64[np.ndarray, " T"]]:
     """The same in units of 2^-32 turns."""
     return [np.round(v * 2.0**32).astype(np.int64) for v in frequencies(textures)]
 
 
-def phases(textures: Table, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def phases(
+    textures: Table, height: int, width: int, device: torch.device
+) -> tuple[Int64[Tensor, "T {height}"], Int64[Tensor, "T {width}"]]:
     """Fixed-point phases (T, H) along y and (T, W) along x, int64 in [0, 2^32); a pixel's phase is their sum modulo 2^32."""
     fx, fy, phase = (to_device(v, device)[:, None] for v in fixed_point(textures))
     along = (torch.arange(width, device=device) * fx + phase) & MASK
     return (torch.arange(height, device=device) * fy) & MASK, along
 
 
-def distances(rows: Tensor, columns: Tensor) -> Tensor:
-    """(t, H, W) float32 distances of the phase from the nearest whole turn, in [0, 1/2], from (t, H) and (t, W) phases."""
+def distances(rows: Int64[Tensor, "T H"], columns: Int64[Tensor, "T W"]) -> Float32[Tensor, "T H W"]:
+    """Distances of the phase from the nearest whole turn, in [0, 1/2], from the phases along y and x."""
     phase = (rows[:, :, None] + columns[:, None, :]) & MASK
     return torch.minimum(phase, (MASK + 1) - phase).to(torch.float32).mul_(2.0**-32)
 
 
-def resonant(textures: Table, height: int, width: int) -> NDArray[np.bool_]:
-    """(T,) whether the pixel grid itself shapes the histogram, so that the closed form would be off by more than about 0.002.
+def resonant(textures: Table, height: int, width: int) -> Bool[np.ndarray, " T"]:
+    """Whether the pixel grid itself shapes the histogram, so that the closed form would be off by more than about 0.002.
 
     The j-th harmonic of "within d of a whole turn" has amplitude at most 2 / (pi j); on the pixel grid it contributes with the
     Dirichlet kernels of (j fx, j fy), which are bounded by 1 and by 1 / (2 n distance to a whole number). The closed form
@@ -77,8 +81,8 @@ def resonant(textures: Table, height: int, width: int) -> NDArray[np.bool_]:
     return (bound * aliased).sum(1) > _RESONANCE
 
 
-def corner_terms(textures: Table, height: int, width: int) -> tuple[Array, Array]:
-    """What ``share_within`` needs of a wave: (T, 4) phases of the image's corners in turns, and (T, 4) factors."""
+def corner_terms(textures: Table, height: int, width: int) -> tuple[Float64[np.ndarray, "T 4"], Float64[np.ndarray, "T 4"]]:
+    """What ``share_within`` needs of a wave: phases of the image's four corners in turns, and factors."""
     fx, fy, phase = frequencies(textures)
     across_x, across_y = np.abs(fx) * width, np.abs(fy) * height
     centre = phase + fx * (width - 1) / 2 + fy * (height - 1) / 2
@@ -90,8 +94,8 @@ def corner_terms(textures: Table, height: int, width: int) -> tuple[Array, Array
     return corner % 1, signs / (6 * across_x * across_y)[:, None]
 
 
-def share_within(textures: Table, height: int, width: int, device: torch.device) -> Tensor:
-    """(T, NODES + 1) G(d) at d = 0 .. 1/2: the share of the image whose phase lies within d of a whole turn.
+def share_within(textures: Table, height: int, width: int, device: torch.device) -> Float[Tensor, "T nodes"]:
+    """G(d) at NODES + 1 places d = 0 .. 1/2: the share of the image whose phase lies within d of a whole turn.
 
     The phase density is the trapezoid whose second derivative is +1, -1, -1, +1 at the phases of the four corners, over the
     product of the spans; its periodic second antiderivative is a Bernoulli polynomial B_3.
@@ -105,7 +109,9 @@ def share_within(textures: Table, height: int, width: int, device: torch.device)
     return (2 * d - (both[:, 0] + both[:, 1] + both[:, 2] + both[:, 3])).clamp_(0, 1)
 
 
-def interference(scale: Any, size: Sequence[int], seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
+def interference(
+    scale: Any, size: Sequence[int], seed: int = 0, device: torch.device | str = "cpu"
+) -> Float32[Tensor, "T H W"]:
     """Make textures of plane waves, N_I(x, n, k) = (cos(2 pi x.n / k + phi) + 1) / 2 (paper, Eq. 9).
 
     The direction n is uniform, the phase phi ~ U[0, 2 pi). Texture t depends on (scale[t], size, seed, t) alone.
@@ -131,7 +137,7 @@ def interference(scale: Any, size: Sequence[int], seed: int = 0, device: torch.d
     return wave(distances(rows, columns))
 
 
-def wave(distance: Tensor) -> Tensor:
+def wave(distance: Float32[Tensor, "T H W"]) -> Float32[Tensor, "T H W"]:
     """(1 + cos(2 pi d)) / 2 = 1 - sin(pi d)^2 for d in [0, 1/2], by products and sums only (error 2e-7)."""
     square = distance * distance
     sine = square * 7.76559122e-2

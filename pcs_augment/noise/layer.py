@@ -7,6 +7,8 @@ equalisation is an exact count over at most 10 x 4096 values.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ from .equalize import equalize, equalize_8bit
 from .interference import LEVELS, distances, phases, resonant, share_within, wave
 from .perlin import LARGEST, Lattices
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32, Int32, Int64, Integer, Real
+
 RANKS = 4096
 BINS = 8192  # for Perlin values over their whole range; the error this makes is tested
 SCALING = BINS / 2 / (LARGEST * 1.0001)
@@ -27,7 +32,9 @@ GPU_CHUNK_PX = 2**26  # pixels of layers in flight at once
 _CHUNK_PX = 2**24  # pixels of textures in flight on a GPU
 
 
-def noise_layer(textures: Tensor, equalize_layer: bool = True, bins: int | None = None) -> Tensor:
+def noise_layer(
+    textures: Real[Tensor, "N H W"], equalize_layer: bool = True, bins: int | None = None
+) -> Float32[Tensor, "H W"]:
     """Make one layer of N textures: L = (1/N) sum of H[N_i] (paper, Eq. 10), where H equalises the histogram.
 
     Args:
@@ -78,7 +85,7 @@ class LayerSums:
             self.short_columns = (self.columns >> drop).to(torch.int32)
             self.wave_tables = _wave_tables(share_within(textures, height, width, device))
 
-    def layers(self, first: int, last: int, layer: NDArray[np.int64], equalize_layer: bool) -> Tensor:
+    def layers(self, first: int, last: int, layer: Int64[np.ndarray, " T"], equalize_layer: bool) -> Float32[Tensor, "n HW"]:
         """Equalise and average textures first .. last - 1, whose layers (0 .. n - 1, ascending) are given: (n, H * W)."""
         n = int(layer[-1]) + 1
         pixels = self.height * self.width
@@ -136,35 +143,35 @@ class LayerSums:
         return equalize_8bit(total.view(-1, self.height, self.width)).flatten(1) if equalize_layer else total
 
 
-def counted_ranks(rows: Tensor, columns: Tensor) -> Tensor:
-    """Waves that the pixel grid shapes: rank the distances themselves, by counting; (t, H * W) int32."""
+def counted_ranks(rows: Int64[Tensor, "T H"], columns: Int64[Tensor, "T W"]) -> Int32[Tensor, "T H*W"]:
+    """Waves that the pixel grid shapes: rank the distances themselves, by counting."""
     rank = equalize(distances(rows, columns).neg_()).flatten(1)
     return rank.mul_(RANKS).round_().to(torch.int32)
 
 
-def _wave_tables(within: Tensor) -> Tensor:
-    """(T, nodes + 1) shares G(d) to (T, 2 * 2^LEVELS) ranks of phase bins, twice around so that a sum needs no modulo."""
+def _wave_tables(within: Float[Tensor, "T nodes"]) -> Int32[Tensor, "T bins"]:
+    """Shares G(d) to ranks of 2 * 2^LEVELS phase bins, twice around so that a sum needs no modulo."""
     fraction = (torch.arange(4, device=within.device) + 0.5) / 4  # four bins between two nodes, each at its centre
     half = (within[:, :-1, None] * (1 - fraction) + within[:, 1:, None] * fraction).flatten(1)
     rank = ((1 - half) * RANKS).round_().to(torch.int32)
     return torch.cat((rank, rank.flip(1)), 1).repeat(1, 2)
 
 
-def _rank_table(counts: Tensor, n: int) -> Tensor:
-    """(R, bins) counts to int32 middle ranks in 0 .. RANKS."""
+def _rank_table(counts: Integer[Tensor, "R bins"], n: int) -> Int32[Tensor, "R bins"]:
+    """Counts to middle ranks in 0 .. RANKS."""
     middle = 2 * counts.cumsum(1) - counts  # of 2 n
     return ((middle * RANKS + n) // (2 * n)).to(torch.int32)
 
 
-def _equalize_counts(sums: Tensor, bins: int) -> Tensor:
-    """(R, n) int32 in [0, bins) to exact float32 middle ranks."""
+def _equalize_counts(sums: Int32[Tensor, "R n"], bins: int) -> Float32[Tensor, "R n"]:
+    """Values in [0, bins) to exact middle ranks."""
     counts = histogram(sums, bins)
     rank = (2 * counts.cumsum(1) - counts).float() * (0.5 / sums.shape[1])
     return _look_up(rank, sums)
 
 
-def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    """table (R, bins) at index (R, n)."""
+def _look_up(table: Real[Tensor, "R bins"], index: Integer[Tensor, "R n"]) -> Real[Tensor, "R n"]:
+    """The entries of each row's table."""
     if len(index) == 1:
         return table[0].index_select(0, index[0])[None]
     return table.gather(1, index.long())

@@ -8,7 +8,7 @@ device; gradients come from the texture's own random stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,19 +20,22 @@ from ..rng import LANE_LATTICE, MASK, host_philox, philox, split_words, unit_vec
 from ..transfer import send
 from .textures import seeded_textures, signed
 
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64
+
 LARGEST = 0.5**0.5  # of the absolute value, for unit gradients in two dimensions
 
 
 class Geometry(NamedTuple):
-    """Where the lattices of T textures lie, all (T,) int64 on the host: fixed-point step and shifts, size, first gradient."""
+    """Where the lattices of T textures lie, on the host: fixed-point step and shifts, size, first gradient."""
 
-    step: NDArray[np.int64]
-    shift_x: NDArray[np.int64]
-    shift_y: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    calls: NDArray[np.int64]  # of Philox, for eight gradients each
-    start: NDArray[np.int64]
+    step: Int64[np.ndarray, " T"]
+    shift_x: Int64[np.ndarray, " T"]
+    shift_y: Int64[np.ndarray, " T"]
+    columns: Int64[np.ndarray, " T"]
+    rows: Int64[np.ndarray, " T"]
+    calls: Int64[np.ndarray, " T"]  # of Philox, for eight gradients each
+    start: Int64[np.ndarray, " T"]
 
 
 def geometry(textures: Table, height: int, width: int) -> Geometry:
@@ -82,8 +85,8 @@ class Lattices:
         gradients = self.gradients.numpy()[:, start : start + size]
         return gradients, int(self.columns[t]), self.cell_x.numpy()[t], *x, self.cell_y.numpy()[t], *y
 
-    def field(self, first: int, last: int) -> Tensor:
-        """(last - first, H, W) float32 values of textures first .. last - 1."""
+    def field(self, first: int, last: int) -> Float32[Tensor, "{last-first} H W"]:
+        """The values of textures first .. last - 1."""
         mine = slice(first, last)
         at_x, at_y = self.cell_x[mine], self.cell_y[mine]
         x_near, x_far = self.x_near[:, mine, None], self.x_far[:, mine, None]  # (2, t, 1, W)
@@ -103,21 +106,28 @@ class Lattices:
         return near[0].add_(near[1])
 
 
-def _along(step: Tensor, shift: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(T, length) lattice cell, offsets from its two ends in cells, and quintic fade towards the far end."""
+def _along(
+    step: Int64[Tensor, " T"], shift: Int64[Tensor, " T"], length: int
+) -> tuple[
+    Int64[Tensor, "T {length}"],
+    Float32[Tensor, "T {length}"],
+    Float32[Tensor, "T {length}"],
+    Float32[Tensor, "T {length}"],
+]:
+    """Lattice cell of each px, offsets from its two ends in cells, and quintic fade towards the far end."""
     at = torch.arange(length, device=step.device) * step[:, None] + shift[:, None]
     t = ((at & MASK) >> 8).to(torch.float32) * 2.0**-24
     return at >> 32, t, t - 1, t * t * t * (t * (t * 6 - 15) + 10)
 
 
-def _rows(values: Tensor, cell: Tensor) -> Tensor:
-    """Rows ``cell`` (t, H) of (2, t, rows, W)."""
+def _rows(values: Float32[Tensor, "2 T rows W"], cell: Int64[Tensor, "T H"]) -> Float32[Tensor, "2 T H W"]:
+    """Rows ``cell`` of both components."""
     if len(cell) == 1:
         return values.index_select(2, cell[0])
     return values.gather(2, cell[None, :, :, None].expand(2, -1, -1, values.shape[3]))
 
 
-def perlin(scale: Any, size: Sequence[int], seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
+def perlin(scale: Any, size: Sequence[int], seed: int = 0, device: torch.device | str = "cpu") -> Float32[Tensor, "T H W"]:
     """Make textures of Perlin noise N_P(k) (paper: Data augmentation; Perlin 2002, with unit gradients).
 
     One octave, quintic fade. Texture t depends on (scale[t], size, seed, t) alone.

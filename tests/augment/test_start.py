@@ -25,6 +25,14 @@ def test_no_torch_is_loaded(code):
     assert out.returncode == 0, out.stderr
 
 
+def test_shapes_in_annotations_cost_nothing():
+    """They are for readers and type checkers: what makes them is not even loaded."""
+    use = "import pcs_augment as pa; [getattr(pa, name) for name in pa.__all__]"
+    check = "import sys; assert not {'jaxtyping', 'beartype'} & set(sys.modules)"
+    out = subprocess.run([sys.executable, "-c", f"{use}\n{check}"], capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+
+
 def test_public_names_are_there_and_others_are_not():
     import pcs_augment as pa
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from pcs_augment import errors as augment_errors
 from pcs_augment.data import SUFFIXES, PcsDataset
-from pcs_augment.targets import Outlines, Target, select
+from pcs_augment.targets import Outlines, select
 from pcs_render import errors as render_errors
 from pcs_render.shards import PcsShards
 from pcs_render.shards.manifest import NAME as MANIFEST
@@ -145,7 +145,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
         )
         return {"inputs": image, "data_samples": sample}
 
-    def _of_min_area(self, target: Target) -> Target:
+    def _of_min_area(self, target: Mapping[str, Any]) -> Mapping[str, Any]:
         boxes = target["boxes"]
         return select(target, (boxes[:, 2] * boxes[:, 3] >= self._least).numpy()) if self._least else target
 
@@ -166,14 +166,14 @@ class CrystalDataset(Dataset[dict[str, Any]]):
         return out
 
 
-def _reduced(image: torch.Tensor, target: Target, factor: int) -> tuple[torch.Tensor, Target]:
+def _reduced(image: torch.Tensor, target: Mapping[str, Any], factor: int) -> tuple[torch.Tensor, Mapping[str, Any]]:
     """(C, H, W) uint8 image and target, both ``factor`` times smaller; what is left over at the far edges is averaged alone."""
     if factor == 1:
         return image, target
     smaller = F.avg_pool2d(image[None].float(), factor, ceil_mode=True, count_include_pad=False)[0]
     outlines = [outline / factor for outline in target["polygons"]]
     boxes = torch.cat([target["boxes"][:, :4] / factor, target["boxes"][:, 4:]], dim=1)
-    return smaller.round().to(torch.uint8), target | {"boxes": boxes, "polygons": outlines}
+    return smaller.round().to(torch.uint8), {**target, "boxes": boxes, "polygons": outlines}
 
 
 def _paths(data: AnyPath | Sequence[AnyPath]) -> list[Path]:
