@@ -30,7 +30,7 @@ class MaskPreprocessor(CrystalPreprocessor):
     """Moves a batch to the device, in training augments it there, then fits, equalises, normalises and pads it (2021 paper).
 
     size: images are scaled, up or down, until their longer side has so many px, and padded at the right and the bottom with
-    black to size x size (2021 paper: 512). clahe: None, or what ``pcs_detect.clahe.clahe`` takes, such as
+    black to size x size (2021 paper: 512). clahe: None, or what ``clahe.clahe`` takes, such as
     ``dict(clip_limit=2.0, tiles=(8, 8))``: applied to the fitted image, before the padding. The rest is CrystalPreprocessor's.
 
     Takes what CrystalDataset gives. Gives inputs (B, 1, S, S) float32, S being ``size`` rounded up to pad_size_divisor, and
