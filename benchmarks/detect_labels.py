@@ -106,12 +106,8 @@ def main() -> None:
         size, count = write(path, arguments.images, not arguments.plain)
         print(f"{arguments.images} images, {count} crystals, {size / 1e9:.2f} GB of text in {path.stat().st_size / 1e9:.2f} GB")
         print(f"written in {time.perf_counter() - started:.0f} s", flush=True)
-        # once with few labels, so that the scanner is compiled and kept
-        write(path.with_name("few.json"), 500, False)
-        path.with_name("few").mkdir()
-        for file in ("few.json", path.name):
-            call = [sys.executable, __file__, "--measure", str(path.with_name(file))]
-            found = json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
+        call = [sys.executable, __file__, "--measure", str(path)]
+        found = json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
         for name, value in found.items():
             print(f"{name}: {value:,.2f}")
 

@@ -10,7 +10,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 import torch
@@ -134,24 +136,30 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def check_chart() -> None:
+    """Raises InputError where there is nothing to draw a chart with; found out before the work, not after it."""
+    if find_spec("matplotlib") is None:
+        raise InputError("the chart needs matplotlib: pip install 'pcs-augment[cli]'")
+
+
 def chart(measured: list[Row], title: str, path: Path) -> None:
     """Write a PNG with a bar per row, length proportional to the square root of the time so that short ones can be seen."""
-    from PIL import Image, ImageDraw, ImageFont
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    font = ImageFont.load_default(size=16)
-    line, left, width = 26, 200, 1100
-    picture = Image.new("RGB", (width, line * (len(measured) + 2)), "white")
-    draw = ImageDraw.Draw(picture)
-    draw.text((10, 6), title, fill="black", font=ImageFont.load_default(size=14))
-    longest = max(row.ms for row in measured) ** 0.5
-    for i, row in enumerate(measured):
-        top = line * (i + 1) + 8
-        end = left + int((width - left - 230) * (row.ms**0.5 / longest))
-        draw.text((left - 10, top + line // 2 - 4), row.name, fill="black", font=font, anchor="rm")
-        draw.rectangle((left, top, max(end, left + 1), top + line - 8), fill=(31, 119, 180) if i > 2 else (23, 63, 95))
-        draw.text((end + 8, top + line // 2 - 4), _words(row), fill=(60, 60, 60), font=font, anchor="lm")
+    figure = Figure(figsize=(10, 0.26 * (len(measured) + 3)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    lengths = [row.ms**0.5 for row in measured]
+    bars = axes.barh(range(len(measured)), lengths, color=["#173f5f"] * 3 + ["#1f77b4"] * (len(measured) - 3), height=0.7)
+    axes.bar_label(bars, [_words(row) for row in measured], padding=4, fontsize=9, color="0.25")
+    axes.set_yticks(range(len(measured)), [row.name for row in measured], fontsize=9)
+    axes.set(ylim=(len(measured) - 0.5, -0.6), xlim=(0, 1.35 * max(lengths)), xticks=[])
+    axes.tick_params(length=0)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    figure.suptitle(fill(title, 130), fontsize=9, x=0.01, ha="left")
     with written(path) as temporary:
-        picture.save(temporary, format="PNG")
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def _words(row: Row) -> str:

@@ -261,6 +261,7 @@ def _preview(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     from . import bench
 
+    bench.check_chart()
     device = chosen_device(args.device)
     measured = []
     with Progress("timing", "rows") as progress:

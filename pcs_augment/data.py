@@ -21,6 +21,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from . import boxes as bx
 from . import images, json_labels
 from .errors import DataError, InputError
+from .json_labels import LARGEST, SMALLEST
 from .keys import Labelled, Target
 from .ragged import BatchTargets, Outlines, gathered
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".json.gzip", ".json.gz", ".gzip", ".json")
 NO = ("", "0", "0.0", "false", "no", "none", "null")
-LARGEST, SMALLEST = 1e7, 1e-6  # px of boxes: beyond, float32 is too coarse or 0
 
 
 class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
@@ -41,9 +41,8 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
     Five-number ``bbox`` are the published PCS form (cx, cy, w, h, degrees counter-clockwise); four-number ones are COCO's
     (left, top, w, h), and where there is a polygon the oriented box is the minimum-area one around it; a polygon also makes up
     for a ``bbox`` that is no box. Crowd annotations are left out. Others that cannot be used (no area, run lengths without a
-    polygon, broken) are skipped: ``skipped`` lists their ids and one warning counts them. Large files are read block by block
-    where numba is installed: the published training set, 16.8 million crystals, takes about 3 GiB; without, all of the text
-    and its Python objects are in memory at once.
+    polygon, broken) are skipped: ``skipped`` lists their ids and one warning counts them. The text is read block by block: the
+    published training set, 16.8 million crystals, takes about 3 GiB.
 
     Args:
         annotations: ``.json``, ``.json.gz``, ``.gzip`` or ``.json.gzip``.
@@ -178,6 +177,10 @@ class Skipped:
         if len(self.reasons) < 5:
             self.reasons.append(str(error).removeprefix(f"{self.path}: "))
 
+    def forget(self) -> None:
+        """Start anew."""
+        self.ids, self.reasons = [], []
+
     def warn(self) -> None:
         if self.ids:
             more = f"; and {len(self.ids) - 5} more" if len(self.ids) > 5 else ""
@@ -215,10 +218,13 @@ def _stem(path: Path) -> str:
 
 
 def _read(path: Path, shift: float, skipped: Skipped) -> tuple[dict[str, Any], json_labels.Columns | None]:
-    """The document, and its annotations where it is so large that they were read apart."""
+    """The document, and its annotations where they could be read apart."""
     with _readable(path):
         streamed = json_labels.stream(path, lambda a: _annotation(a, path, skipped), shift)
-    return (read_json(path), None) if streamed is None else streamed
+    if streamed is not None:
+        return streamed
+    skipped.forget()
+    return read_json(path), None
 
 
 def read_json(path: Path) -> dict[str, Any]:

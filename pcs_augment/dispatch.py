@@ -98,11 +98,6 @@ def module(wing: str, name: str) -> ModuleType | None:
     return importlib.import_module(found) if _usable(wing) and find_spec(found) is not None else None
 
 
-def uses_numba(device: torch.device | str = "cpu") -> bool:
-    """Whether numba does the work on this device."""
-    return torch.device(device).type == "cpu" and _asked_for() in ("", "numba") and _usable("numba")
-
-
 def _home(function: Callable[..., Any]) -> str:
     return function.__module__.rpartition(".")[2]
 

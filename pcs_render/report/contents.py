@@ -14,6 +14,7 @@ from .sample import Picture
 
 SIDE = 384  # px of an image on a sheet
 CLOSE = 768  # px of the images with boxes
+PICTURES = ("images", "labels", "boxes")
 
 _RULES = {
     "published": "Rule published: the area still to be covered caps the next crystal's, so the summed area per size class "
@@ -60,7 +61,8 @@ def contents(analysis: Analysis, made: dict[str, bytes]) -> str:
     """The page, with the figures that were ``made``."""
 
     def shown(name: str, title: str, caption: str) -> list[Illustration]:
-        return [Illustration(made[name], title, caption)] if name in made else []
+        kind = "picture" if name in PICTURES else "plot"
+        return [Illustration(made[name], title, caption, kind)] if name in made else []
 
     sample = analysis.sample
     rule = sample.settings.rule

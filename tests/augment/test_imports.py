@@ -147,7 +147,7 @@ def test_implementations_have_the_arguments_of_the_definition():
 
 def test_every_file_of_kernels_serves_a_function():
     """It is named like the one that it speeds up, or others of its folder import it."""
-    homes = {name.partition(".")[0] for name in dispatch.FUNCTIONS} | {"json_labels"}
+    homes = {name.partition(".")[0] for name in dispatch.FUNCTIONS}
     for wing in ("numba", "triton"):
         folder = f"{dispatch.KERNELS}.{wing}"
         for module in (m for m in ALL if m.startswith(f"{folder}.")):

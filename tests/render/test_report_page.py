@@ -2,10 +2,12 @@
 
 import base64
 import dataclasses
+import hashlib
 import io
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,12 +65,14 @@ def test_the_page_stands_alone(written):
     page = Page(text)
     assert not page.open
     assert page.links
-    assert all(link.startswith("data:") for link in page.links)
+    assert all(link.startswith(("data:", "#")) for link in page.links)
     assert not {"script", "link", "iframe", "object"} & page.tags
     style = text.split("<style>")[1].split("</style>")[0]
     assert "url(" not in style
     assert "@import" not in style
     assert "@media print" in style
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in text
     files = {p.name: p.read_bytes() for p in out.glob("*.png")}
     assert len(page.images) == len(files) - 3  # the three panels stand together
     for data in page.images:
@@ -93,6 +97,13 @@ def test_the_page_tells_the_sample(written, rendered):
     assert seen[-1][0] == len(list(out.glob("*.png")))
     with Image.open(out / "labels.png") as sheet, Image.open(out / "images.png") as plain:
         assert sheet.size == plain.size == (5 * 384 + 4 * 8, 384)
+
+
+def test_reports_of_both_distributions_look_alike():
+    """Neither needs the other, so each has the style sheet."""
+    root = Path(__file__).parents[2]
+    ours, theirs = root / "pcs_render/report/page.css", root / "pcs_detect/pcs_detect/report/page.css"
+    assert ours.read_text(encoding="utf-8") == theirs.read_text(encoding="utf-8"), f"copy {ours} to {theirs}, or back"
 
 
 @pytest.mark.parametrize("kind", ["nothing", "empty images", "one crystal", "no caps"])

@@ -180,7 +180,9 @@ def html(content: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
-    assets = {n: resources.files(__package__).joinpath(f"report.{n}").read_text(encoding="utf-8") for n in ("css", "js")}
+    folder = resources.files(__package__)
+    texts = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "viewer.css", "report.js")}
+    assets = {"css": texts["page.css"] + texts["viewer.css"], "js": texts["report.js"]}
     hashes = {n: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for n, text in assets.items()}
     return environment.get_template("report.html").render(**content, assets=assets, hashes=hashes, version=__version__)
 
