@@ -1,7 +1,7 @@
 """Render crystals, train with them, find crystals: ``python examples/render_and_train.py [DATA] [FOLDER]``.
 
-DATA: a rendered data set, a folder or JSON; without it eight pictures are rendered, which needs ``pip install ".[blender]"``. The
-rest needs the training half of pcs_detect. In earnest: thousands of pictures, and ``--epochs`` to match.
+DATA: a rendered data set, a folder or JSON; without it eight pictures are rendered, which needs ``pip install ".[blender]"``.
+The rest needs the training half of pcs_detect. In earnest: thousands of pictures, and ``--epochs`` to match.
 """
 
 import subprocess
@@ -16,8 +16,8 @@ from pcs_detect.training.engine.train import train
 def rendered(out: Path, count: int = 8) -> Path:
     """A small data set of pcs-render; the same command again goes on where it stopped."""
     settings = Path(__file__).resolve().parents[1] / "benchmarks" / "settings" / "microscope.yaml"
-    command = ["pcs-render", "render", "--settings", settings, "--profile", "draft", "--count", count, "--seed", 1, "--out", out]
-    subprocess.run([str(c) for c in command], check=True)
+    options = ["--settings", settings, "--profile", "draft", "--count", count, "--seed", 1, "--out", out]
+    subprocess.run(["pcs-render", "render", *map(str, options)], check=True)
     return out
 
 
