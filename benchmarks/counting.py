@@ -201,6 +201,8 @@ class Indexing(TorchFunctionMode):
     """
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is Tensor.pin_memory:  # there is no GPU to pin for
+            return args[0]
         given = list(_tensors((args, kwargs)))
         away = any(isinstance(a, torch.device) and a.type == "cuda" for a in (*args, *(kwargs or {}).values()))
         if given and not away and not any(isinstance(t, FakeTensor) for t in given):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -12,10 +13,22 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import pcs_augment as pa
+from pcs_augment import images as reading
 from pcs_augment.bench import labelled_batch
 from pcs_augment.targets import Targets, on_device
 
 NOTED = 20  # tests between two notes
+
+
+def read_with_opencv() -> None:
+    """Where Pillow is missing, OpenCV reads the bundled images, which are 8-bit grey."""
+    if find_spec("PIL") is None and find_spec("cv2") is not None:
+        import cv2
+
+        reading.read_grey = lambda path, white=None, size=(None, None): cv2.imread(os.fspath(path), cv2.IMREAD_GRAYSCALE)
+
+
+read_with_opencv()  # every stage of the check-up imports this file
 
 
 def tests(device: str, note: Any) -> None:

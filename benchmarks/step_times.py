@@ -17,18 +17,10 @@ from counting import MODULES, ON_GPU
 from torch import Tensor
 
 from pcs_augment.base import Augmentation
-from pcs_augment.kernels.triton import layers
 from pcs_augment.plan import Plan
-from pcs_augment.steps import Displace
 from pcs_augment.targets import Targets
 
 REST = "copy in, targets"
-# what Triton leaves to torch, and results of the same shape
-IN_TORCH = (
-    (Displace, "_roll", lambda step, x, key: x),
-    (layers, "phases", lambda table, *size: [torch.empty(len(table["scale"]), n, device=size[2]) for n in size[:2]]),
-    (layers, "counted_ranks", lambda y, x: torch.empty(len(y), y.shape[1] * x.shape[1], dtype=torch.int32, device=y.device)),
-)
 
 
 def names(pipeline: Augmentation) -> list[str]:
@@ -47,8 +39,9 @@ def labelled(pipeline: Augmentation, region: Callable[[str], AbstractContextMana
         return run
 
     for name, step in zip(names(pipeline), pipeline.sequence()):
+        assert step.settings  # known before: they name every attribute, and plans are applied with the same ones only
         for method in ("change", "drop"):
-            setattr(step, method, inside(name, getattr(step, method)))
+            vars(step)[method] = inside(name, getattr(step, method))
     try:
         yield
     finally:
@@ -67,8 +60,7 @@ def prepared(
 ) -> dict[str, float]:
     """Seconds of this machine's processor, one thread, by step: `apply` with Triton kernels that launch nothing.
 
-    Medians over rounds, means over the plans. Tensors are on the meta device, where torch's operations move nothing; the long
-    runs of them in IN_TORCH, which meta tensors make slower than CUDA ones, are left out.
+    Medians over rounds, means over the plans. Tensors are on the meta device, where torch's operations move nothing.
     """
     spent: dict[str, float] = {}
 
@@ -87,8 +79,6 @@ def prepared(
     with ExitStack() as stack:
         for module in MODULES:
             stack.enter_context(patch.object(module, "launch", lambda *args, **constants: None, create=True))
-        for owner, name, result in IN_TORCH:
-            stack.enter_context(patch.object(owner, name, result, create=True))
         stack.enter_context(labelled(pipeline, timed))
         for plan in plans:
             results = []

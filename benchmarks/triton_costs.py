@@ -11,45 +11,52 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from pcs_augment.raster import following
+
 # Instructions of a thread for each of its pixels (values, gradients): those of the innermost loop, or of the whole kernel where
 # there is none, in the code for compute capability 9.0, over the pixels of a thread. Slow paths of divisions and roots, which
-# ordinary numbers do not take, are among those of _paint, _extremes and _curves: an upper bound.
+# ordinary numbers do not take, are among those of _strokes, _fills, _extremes and _curves: an upper bound.
 INSTRUCTIONS = {
     "_add_impulses": 29,
+    "_add_ranks": 15,
     "_add_noise": 28,
     "_assign": 40,
+    "_distances": 30,
     "_blend": 53,
+    "_clear": 8,
+    "_converted": 8,
     "_gradients": 39,
     "_halves": 23,
     "_layer_counts": 21,
     "_look_up": 10,
     "_offsets": 7,
     "_ranges": 20,
+    "_roll": 53,
     "_scale": 9,
     "_stretch": 12,
     "_sum": 11,
     "_turned": 26,
     "_visible": 23,
     "_along": 11,  # per distance from the centre
-    "_curves": 52,  # per segment near the tile
-    "_extremes": 141,  # per edge
-    "_paint": 98,  # per edge
+    "_curves": 50,  # per segment near the tile
+    "_strokes": 79,  # per edge and place near it
     "_perlin_counts": 86,  # per texture
     "_perlin_sums": 57,  # per texture
     "_wave_sums": 11,  # per texture
 }
-PASSED_OVER = 2  # of _curves, for a segment that is not near
+# of a convex outline for each row and edge (two threads to a row), and for each pixel; of others for each pixel and edge, and
+# for each pixel
+OUTLINES = {"_extremes": (340, 22, 139, 67), "_fills": (100, 19, 41, 69)}
 IMAGES = {  # how often rows of ``images`` are read or written
     "_add_impulses": 1,  # hits alone are written, but few runs of 32 bytes are without
     "_add_noise": 2,
     "_blend": 2,
-    "_curves": 2,
     "_scale": 2,
     "_stretch": 2,
     "_sum": 1,
     "_turned": 1,
 }
-ADDED_TO = {"_paint": "owner", "_perlin_counts": "counts", "_layer_counts": "counts"}  # read and written
+ADDED_TO = {"_fills": "owner", "_perlin_counts": "counts", "_layer_counts": "counts"}  # read and written
 
 
 class Work(NamedTuple):
@@ -61,7 +68,8 @@ class Work(NamedTuple):
 def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
     """Of one launch, given its arguments by name."""
     tensors = {k: v for k, v in given.items() if isinstance(v, Tensor)}
-    whole = {"_along": ("source", "out"), "_extremes": ("images",)}.get(kernel, ("images",) if kernel in IMAGES else ())
+    counted_below = {"_along": ("source", "out"), "_extremes": ("images",), "_curves": ("images",)}
+    whole = counted_below.get(kernel, ("images",) if kernel in IMAGES else ())
     moved = sum(distinct_bytes(t) for k, t in tensors.items() if k not in whole)
     if kernel in ADDED_TO:
         moved += distinct_bytes(tensors[ADDED_TO[kernel]])
@@ -78,17 +86,23 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
         places = textures * given["per_image"] * _places(given)
         if kernel == "_perlin_counts":  # from shared memory at most: empty bins are not added
             atomics = programs * given["BINS"] if given["SHARED"] else textures * given["height"] * given["width"]
-    elif kernel in ("_paint", "_extremes"):
-        area, blocks, edges = _parts(given)
-        places = int((blocks * edges).sum()) * given["BX"] * given["BY"]
-        atomics = int(area.sum())  # at most: painted pixels
+    elif kernel in OUTLINES:
+        area, tall, blocks, edges = _parts(given)
+        atomics = int(area.sum())  # at most
         if kernel == "_extremes":
             moved += int(area.sum()) * 4 * given["channels"]
             atomics = int(blocks.sum()) * 2 * given["channels"]
+        per_row, per_pixel, per_edge, without = OUTLINES[kernel]
+        pixels = blocks * given["BX"] * given["BY"]
+        once = (tall * edges * per_row + pixels * per_pixel) if given["CONVEX"] else pixels * (edges * per_edge + without)
+        return Work(moved, atomics, int(once.sum()) * (2 if kernel == "_fills" else 1))  # copies too, at most
+    elif kernel == "_strokes":
+        near, long = _walks(given)
+        return Work(moved, near, long * INSTRUCTIONS[kernel])
     elif kernel == "_curves":
-        met, all_pairs = _segments_met(given)
-        operations = met * INSTRUCTIONS[kernel] + all_pairs * PASSED_OVER
-        return Work(moved, 0, operations * _places(given))
+        runs = given["runs"].host.astype(np.int64)
+        moved += 2 * given["channels"] * programs * _places(given) * 4
+        places = int((runs[:, 1] - runs[:, 0]).sum()) * _places(given)
     elif kernel == "_layer_counts":
         atomics = len(tensors["layers"]) * given["n"]
     elif kernel == "_sum":
@@ -96,8 +110,8 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
     elif kernel in ("_assign", "_ranges"):  # at most: passes after the first skip what needs none
         atomics = tensors["rows"].numel() * (1 if kernel == "_assign" else 0 if given["FIRST"] else 2)
     elif kernel == "_edges":
-        points = given["points"].host.view(np.float64)
-        tensors["edges"].host = np.concatenate((points, points[given["following"].host]), 1)  # type: ignore[attr-defined]
+        points, first = given["points"].host.view(np.float64), given["first"].host
+        tensors["edges"].host = np.concatenate((points, points[following(np.diff(first))]), 1)  # type: ignore[attr-defined]
     return Work(moved, atomics, places * INSTRUCTIONS.get(kernel, 0))
 
 
@@ -113,24 +127,18 @@ def _places(given: dict[str, Any]) -> int:
     return given.get("BLOCK", 8 * given.get("CALLS", 0)) * given.get("RUN", 1)
 
 
-def _parts(given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels, blocks and edges of each part of an outline's rectangle."""
-    outline, x0, y0, x1, y1 = given["parts"].host.T
+def _parts(given: dict[str, Any]) -> tuple[np.ndarray, ...]:
+    """Pixels, rows of whole blocks, blocks and edges of each part of an outline's rectangle."""
+    outline, x0, y0, x1, y1 = given["parts"].host.astype(np.int64).T
     wide, tall = x1 - x0, y1 - y0
-    edges = np.diff(given["first"].host)[outline]
-    return wide * tall, -(-wide // given["BX"]) * -(-tall // given["BY"]), edges
+    high = -(-tall // given["BY"])
+    return wide * tall, high * given["BY"], -(-wide // given["BX"]) * high, np.diff(given["first"].host)[outline]
 
 
-def _segments_met(given: dict[str, Any]) -> tuple[int, int]:
-    """Pairs of tile and segment that are computed, and all that are looked at."""
-    points, reach = given["per_curve"], given["curves"].host[:, 1]
-    segments = given["segments"].host.reshape(len(reach), points, 4)[:, :-1].reshape(-1, 4)
-    margin = np.repeat(reach, points - 1) + 1
-    tiles = [given["across"], given["per_image"] // given["across"]]
-    met = np.ones(len(segments), np.int64)
-    for axis, size, count in ((0, given["TX"], tiles[0]), (1, given["TY"], tiles[1])):
-        ends = segments[:, axis : axis + 3 : 2]
-        first = np.maximum(np.ceil((ends.min(1) - margin) / size) - 1, 0)
-        last = np.minimum(np.floor((ends.max(1) + margin) / size), count - 1)
-        met *= np.maximum(last - first + 1, 0).astype(np.int64)
-    return int(met.sum()), len(segments) * given["per_image"]
+def _walks(given: dict[str, Any]) -> tuple[int, int]:
+    """Places near edges, and all that are looked at in whole blocks."""
+    ends, kind = given["edges"].host, np.repeat(given["kind"].host, np.diff(given["first"].host))
+    steps = np.ceil(np.abs(ends[:, 2:] - ends[:, :2]).max(1)) + 2
+    window = np.where(kind == given["OUTLINE"], given["window"], given["BORDER_WINDOW"])
+    blocks = np.ceil(steps / given["ALONG"]) * np.ceil(window / given["ACROSS"])
+    return int((steps * window).sum()), int(blocks.sum()) * given["ALONG"] * given["ACROSS"]

@@ -288,7 +288,7 @@ class Augmentation(nn.Module):
         if placed is not None and self.filters():
             flags = torch.cat([valid.reshape(1), keep]).cpu().numpy()
             check_values(bool(flags[0]), images)
-            new = tg.follow(without_flags(placed), matrix, flags[1:], keys=self.keys)
+            new = tg.follow(tg.without_flags(placed), matrix, flags[1:], keys=self.keys)
         else:
             check_values(bool(valid), images)
             if placed is not None:
@@ -495,8 +495,3 @@ def _dicts(targets: Sequence[Mapping[str, Any]]) -> Sequence[AnyTarget]:
 
 def _then(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
     return second if first is None else first if second is None else bx.compose(second, first)
-
-
-def without_flags(targets: Sequence[AnyTarget]) -> AnyTargets:
-    """The targets without the ``keep`` keys, whose work is done."""
-    return [{k: v for k, v in t.items() if k != "keep"} for t in targets]

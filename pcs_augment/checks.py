@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .dispatch import operator
 from .errors import InputError
 
 Shape = tuple[int, int, int, int]
@@ -132,6 +133,10 @@ def check_values(valid: bool, images: Tensor) -> None:
         )
 
 
+@operator(
+    "as_float(Tensor images) -> Tensor",
+    fake=lambda images: torch.empty(images.shape, dtype=torch.float32, device=images.device),
+)
 def as_float(images: Tensor) -> Tensor:
     """A contiguous float32 copy, clamped to [0, 1]; uint8 is divided by 255."""
     if images.dtype == torch.uint8:

@@ -14,13 +14,14 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 
 from . import dispatch
 from . import targets as tg
-from .base import Augmentation, without_flags
+from .base import Augmentation
 from .checks import check_epoch, check_images, check_index, check_values, in_range
 from .data import collate, number_parts
 from .errors import InputError
 from .keys import Target
 from .packing import PackedPlan, packed_plan
 from .plan import Plan
+from .ragged import Joined
 from .targets import AnyTarget, AnyTargets
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class _Started(NamedTuple):
     """A batch on its way."""
 
     images: Tensor
-    targets: Sequence[AnyTarget] | None  # up to the last step that outlined objects anew
+    targets: Sequence[AnyTarget] | Joined | None  # up to the last step that outlined objects anew
     matrix: NDArray[np.float64] | None  # what they are to follow
     flags: Tensor  # whether the values were in range, then which objects to keep; on the host once ``done``
     done: Any  # CUDA event, None on a CPU
@@ -224,10 +225,10 @@ class AugmentedLoader:
 
     def _augmented(
         self, given: Tensor, targets: AnyTargets | None, plan: Plan
-    ) -> tuple[Tensor, Tensor, Sequence[AnyTarget] | None, NDArray[np.float64] | None]:
+    ) -> tuple[Tensor, Tensor, Sequence[AnyTarget] | Joined | None, NDArray[np.float64] | None]:
         packed = plan.packed if isinstance(plan, PackedPlan) else None
         if packed is not None and packed.fits(given):
-            self.pipeline._check_plan(given, targets, plan)
+            self.pipeline._check_plan(given, None, plan)
             try:
                 return *packed.run(given), packed.targets, None
             except torch.OutOfMemoryError:
@@ -264,9 +265,12 @@ class AugmentedLoader:
             check_values(bool(batch.flags[0]), batch.source[-1])
         if batch.targets is None:
             return batch.images, None
-        targets = without_flags(batch.targets)
         flags = batch.flags[1:].numpy()
-        return batch.images, cast(list[Target], tg.follow(targets, batch.matrix, flags, self.device, self.pipeline.keys))
+        if isinstance(batch.targets, Joined):
+            new = tg.landed(batch.targets, flags, self.device, self.pipeline.keys)
+        else:
+            new = tg.follow(tg.without_flags(batch.targets), batch.matrix, flags, self.device, self.pipeline.keys)
+        return batch.images, cast(list[Target], new)
 
 
 _KEYS = {"images", "targets", "index", "plan"}

@@ -162,6 +162,60 @@ def gathered(target: AnyTarget) -> AnyTarget:
     return target if column is None else {**target, "polygons": column.split()[0]}
 
 
+class Joined(NamedTuple):
+    """The targets of a batch by key: what could be joined, all else with None in its place, and how many objects each has."""
+
+    rest: AnyTargets
+    columns: dict[str, Column]
+    counts: list[int]
+
+    @staticmethod
+    def of(targets: Sequence[AnyTarget]) -> Joined:
+        return Joined(*join(targets), [len(t["boxes"]) for t in targets])
+
+
+class LateTarget(AnyTarget):
+    """A dict whose ``polygons`` are split into outlines when somebody asks for them: thousands of views take their time."""
+
+    _points: tuple[Tensor, NDArray[np.int64]] | None = None
+
+    @staticmethod
+    def of(target: AnyTarget, points: Tensor, corners: NDArray[np.int64]) -> LateTarget:
+        late = LateTarget(target)
+        late._points = points, corners
+        return late
+
+    def _split(self) -> None:
+        if self._points is not None:
+            outlines, self._points = Outlines.split(*self._points), None
+            super().__setitem__("polygons", outlines)
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "polygons":
+            self._split()
+        return super().__getitem__(key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+def _complete(name: str) -> Callable[..., Any]:
+    method = getattr(dict, name)
+
+    @functools.wraps(method)
+    def look(self: LateTarget, *args: Any, **options: Any) -> Any:
+        self._split()
+        return method(self, *args, **options)
+
+    return look
+
+
+_METHODS = "clear copy get items pop popitem setdefault update values"
+_OPERATORS = "delitem eq ior iter ne or repr reversed ror setitem"
+for _name in (*_METHODS.split(), *(f"__{n}__" for n in _OPERATORS.split())):
+    setattr(LateTarget, _name, _complete(_name))
+
+
 def fill(rest: AnyTargets, columns: dict[str, Column]) -> AnyTargets:
     """The inverse of ``join``."""
     for key, column in columns.items():
@@ -190,3 +244,6 @@ def _received(rest: AnyTargets, columns: dict[str, Column]) -> BatchTargets:
 # torch.utils._pytree.tree_map and what is built on it reach the tensors of a batch
 _pytree.register_pytree_node(BatchTargets, lambda targets: (list(targets), None), lambda values, _: BatchTargets(values))
 _pytree.register_pytree_node(Outlines, lambda outlines: (list(outlines), None), lambda values, _: Outlines(values))
+_pytree.register_pytree_node(
+    LateTarget, lambda target: (list(target.values()), list(target)), lambda values, keys: dict(zip(keys, values, strict=True))
+)

@@ -160,9 +160,12 @@ def walks(
     a, b = (np.where(steep, segments[:, i + 1], segments[:, i]) for i in (0, 2))
     first = np.clip(np.floor(np.minimum(a, b) - reach), 0, limit)
     last = np.clip(np.floor(np.maximum(a, b) + reach) + 1, first, limit)
-    # across: the line drifts by at most 1 px per step, so the band is reach sqrt(2) to each side, plus rounding
-    window = int(2 * np.ceil(reach.max(initial=0) * np.sqrt(2) + 0.5)) + 1
-    return delta, steep, first.astype(np.int64), last.astype(np.int64), window
+    return delta, steep, first.astype(np.int64), last.astype(np.int64), window_of(reach)
+
+
+def window_of(reach: Float64[np.ndarray, " S"]) -> int:
+    """Pixels across that a walk looks at: a line drifts by at most 1 px a step, so reach sqrt(2) to each side, and rounding."""
+    return int(2 * np.ceil(reach.max(initial=0) * np.sqrt(2) + 0.5)) + 1
 
 
 def strokes(

@@ -19,7 +19,7 @@ from . import boxes as bx
 from .dispatch import on_host
 from .errors import InputError
 from .keys import PLACED, STANDARD, Keys, Labelled, check_keys, check_places, copied, in_kind, moved_place, tensor
-from .ragged import AnyTarget, AnyTargets, Column, Outlines, fill, join, joined_outlines
+from .ragged import AnyTarget, AnyTargets, Column, Joined, LateTarget, Outlines, fill, join, joined_outlines
 from .transfer import send
 
 __all__ = [
@@ -243,6 +243,32 @@ def follow(
     return out
 
 
+@torch.no_grad()
+def landed(joined: Joined, keep: NDArray[np.bool_], device: torch.device, keys: Keys = STANDARD) -> AnyTargets:
+    """Dicts of what was joined, without the objects that go, on a device; their outlines are split when asked for.
+
+    keep: of all objects of the batch, those that stay.
+    """
+    every, ends = bool(keep.all()), np.cumsum([0, *joined.counts])
+    out = [dict(target) for target in joined.rest]
+    for i, target in enumerate(out):
+        for key, value in target.items():
+            if value is not None:  # it was not joined
+                mine = value if every or key not in keys.objects else _picked(value, keep[ends[i] : ends[i + 1]])
+                target[key] = _sent_one(mine, device)
+    for key, column in joined.columns.items():
+        if not every and key in keys.objects:
+            column = column.picked(keep if len(column.holders) == len(out) else _parts(keep, ends, column.holders))
+        column = column._replace(values=send(column.values, device))
+        if column.corners is None or key != "polygons":
+            fill(out, {key: column})
+            continue
+        ends_of = np.cumsum([0, *column.sizes])
+        for n, (i, points) in enumerate(zip(column.holders, column.values.split(column.rows()))):
+            out[i] = LateTarget.of(out[i], points, column.corners[ends_of[n] : ends_of[n + 1]])
+    return out
+
+
 def _parts(values: NDArray, ends: NDArray[np.int64], images: list[int]) -> NDArray:
     return np.concatenate([values[ends[i] : ends[i + 1]] for i in images])
 
@@ -307,3 +333,8 @@ def _picked(value: Any, keep: NDArray[np.bool_]) -> Any:
 def on_device(targets: Sequence[AnyTarget], device: torch.device) -> AnyTargets:
     """The targets with all their tensors on a device, by one copy per key instead of one per object."""
     return follow(targets, device=device)
+
+
+def without_flags(targets: Sequence[AnyTarget]) -> AnyTargets:
+    """The targets without the ``keep`` keys, whose work is done."""
+    return [{k: v for k, v in t.items() if k != "keep"} for t in targets]

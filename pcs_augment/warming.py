@@ -57,7 +57,7 @@ def _work(pipeline: Augmentation, shape: tuple[int, int, int, int]) -> Iterator[
 
 
 def _objects(shape: tuple[int, int, int, int]) -> AnyTargets:
-    """Boxes all over the images, their outlines hexagons."""
+    """Boxes all over the images, their outlines hexagons, some with a dent."""
     rng, (height, width) = np.random.default_rng(0), shape[2:]
     turns = np.arange(6) * (np.pi / 3)
     targets: AnyTargets = []
@@ -66,6 +66,8 @@ def _objects(shape: tuple[int, int, int, int]) -> AnyTargets:
         centres = rng.uniform(0, 1, (_OBJECTS, 2)) * (width, height)
         boxes = np.concatenate((centres, np.sort(sides)[:, ::-1], rng.uniform(-1.5, 1.5, (_OBJECTS, 1))), 1)
         corners = np.stack((np.cos(turns), np.sin(turns)), -1)
-        outlines = Outlines(torch.from_numpy(c + corners * s / 2).float() for c, s in zip(centres, sides))
+        dent = corners * np.where(np.arange(6) == 1, 0.2, 1.0)[:, None]
+        forms = [corners if n % 3 else dent for n in range(_OBJECTS)]
+        outlines = Outlines(torch.from_numpy(c + f * s / 2).float() for c, f, s in zip(centres, forms, sides))
         targets.append({"boxes": torch.from_numpy(boxes).float(), "polygons": outlines})
     return targets

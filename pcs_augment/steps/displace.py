@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..base import Step
 from ..checks import Shape, check_positive
+from ..dispatch import operator
 from ..errors import InputError
 from ..plan import Tables
 from ..rng import LANE_DISPLACE, Stream, halves, keys_in
@@ -51,23 +52,42 @@ class Displace(Step):
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         sample, keys = host_tensors(table["sample"], keys_in(table))
-        update(images, sample, self._roll, keys)
+        if self.alternate:
+            update(images, sample, self._roll, keys)
+        else:
+            roll(images, sample, keys, self.reach)
         return images
 
     def _roll(self, x: Tensor, key: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        draw = halves(key, LANE_DISPLACE, height + width)
-        shift = ((draw * (2 * self.reach + 1)) >> 16) - self.reach
-        rows, columns = shift[:, :height], shift[:, height:]
-        y = torch.arange(height, device=x.device).view(1, -1, 1)
-        if self.alternate:
-            index = _alternating(rows, columns)
-        else:
-            from_y = (y - columns[:, None, :]) % height  # (B, H, W)
-            shifted = rows.gather(1, from_y.flatten(1)).view_as(from_y)
-            index = from_y * width + (torch.arange(width, device=x.device) - shifted) % width
-        flat = index.view(batch, 1, -1).expand(-1, channels, -1)
-        return x.flatten(2).gather(2, flat).view_as(x)
+        return _gathered(x, _alternating(*_shifts(x, key, self.reach)))
+
+
+def _shifts(x: Tensor, key: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """(B, H) and (B, W) px by which rows and columns go right and down."""
+    height, width = x.shape[2:]
+    draw = halves(key, LANE_DISPLACE, height + width)
+    shift = ((draw * (2 * reach + 1)) >> 16) - reach
+    return shift[:, :height], shift[:, height:]
+
+
+def _gathered(x: Tensor, index: Tensor) -> Tensor:
+    """(B, C, H, W) pixels from places (B, H, W) of their channel."""
+    flat = index.view(len(x), 1, -1).expand(-1, x.shape[1], -1)
+    return x.flatten(2).gather(2, flat).view_as(x)
+
+
+@operator("roll(Tensor(a!) images, Tensor sample, Tensor keys, int reach) -> ()")
+def roll(images: Tensor, sample: Tensor, keys: Tensor, reach: int) -> None:
+    """Roll the rows, then the columns of images ``sample`` (A,); keys (A, 2) of their streams."""
+    update(images, sample, lambda x, key: _rolled(x, key, reach), keys)
+
+
+def _rolled(x: Tensor, key: Tensor, reach: int) -> Tensor:
+    height, width = x.shape[2:]
+    rows, columns = _shifts(x, key, reach)
+    from_y = (torch.arange(height, device=x.device).view(1, -1, 1) - columns[:, None, :]) % height  # (B, H, W)
+    shifted = rows.gather(1, from_y.flatten(1)).view_as(from_y)
+    return _gathered(x, from_y * width + (torch.arange(width, device=x.device) - shifted) % width)
 
 
 def _alternating(rows: Tensor, columns: Tensor) -> Tensor:

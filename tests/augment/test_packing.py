@@ -1,7 +1,9 @@
 """A batch packed in a worker makes the calls that ``apply`` makes: the same bits; here in Triton's interpreter."""
 
+import marshal
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from batches import assert_same_targets, random_images, random_targets
@@ -9,7 +11,8 @@ from kernel_steps import STEPS
 from torch.utils.data import DataLoader
 
 import pcs_augment as pa
-from pcs_augment import packing
+from pcs_augment import packing, transfer
+from pcs_augment.targets import landed
 
 pytest.importorskip("triton", reason="there is no Triton for this system")
 
@@ -42,7 +45,7 @@ def test_same_bits_and_targets(augmentation):
     assert torch.equal(got, want)
     assert torch.equal(given.cpu(), images)
     assert torch.equal(keep, torch.cat([t.pop("keep") for t in want_targets]))
-    assert_same_targets(packed.targets, want_targets)
+    assert_same_targets(landed(packed.targets, np.ones(sum(COUNTS), bool), torch.device("cpu")), want_targets)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16])
@@ -117,3 +120,26 @@ def test_a_batch_that_cannot_be_launched_is_prepared_again(monkeypatch):
     monkeypatch.setenv("PCS_AUGMENT_FALLBACK", "forbidden")
     with pytest.raises(RuntimeError, match="no such instruction"):
         list(loaded(pipeline, 0, pack=True))
+
+
+@pytest.mark.parametrize("kind", [pa.Highlight, pa.Overlay, pa.Blur, pa.Rotate90, pa.Flip, pa.Displace])
+def test_memory_between_calls_does_not_grow_with_the_batch(kind):
+    """A batch of 64 x 3 x 2048 x 2048 takes 3 GiB itself."""
+    shape, step = (64, 3, 2048, 2048), kind()
+    targets = random_targets([2] * 64, *shape[2:])
+    packed = packing.pack(step, shape, torch.float32, targets, step.draw(shape, targets))
+    scratch = marshal.loads(packed.program)[-1]
+    assert 0 < scratch <= 2**27
+
+
+def test_nothing_is_copied_where_the_block_is_on_the_device(monkeypatch):
+    images, targets = batch()
+    pipeline = pa.Pipeline([pa.Contrast(), pa.Flip(), pa.KeepDetectable(150)], seed=1)
+    plan = pipeline.draw(images.shape, targets)
+    packed = packing.pack(pipeline, images.shape, images.dtype, targets, plan)
+    given, block = images.to(DEVICE), packed.block.to(DEVICE)
+    want, want_keep = packed.run(given)
+    monkeypatch.setattr(transfer, "send", None)
+    got, keep = packed.run(given, block)
+    assert torch.equal(got, want)
+    assert torch.equal(keep, want_keep)

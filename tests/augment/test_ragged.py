@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from batches import SAMPLE, assert_same_plans, assert_same_targets, random_images, random_targets
+from torch.utils import _pytree
 
 import pcs_augment as pa
-from pcs_augment.ragged import BatchTargets, Outlines, fill, gathered, join
+from pcs_augment.ragged import BatchTargets, LateTarget, Outlines, fill, gathered, join
 
 PIPELINE = pa.Pipeline([pa.Rotate90(), pa.Highlight(), pa.Flip(), pa.MinEdge(2), pa.KeepDetectable(200)], seed=5)
 
@@ -213,3 +214,45 @@ def test_outlines_travel_whatever_was_put_into_them():
             assert torch.equal(again[0], points[:3])
             assert type(again[1]) is type(other)
             assert other is None or (again[1].dtype == other.dtype and (again[1] == other).all())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda t: t["polygons"],
+        lambda t: t.get("polygons"),
+        lambda t: dict(t)["polygons"],
+        lambda t: {**t}["polygons"],
+        lambda t: dict(t.items())["polygons"],
+        lambda t: list(t.values())[1],
+        lambda t: t.pop("polygons"),
+        lambda t: t.copy()["polygons"],
+        lambda t: copy.copy(t)["polygons"],
+        lambda t: copy.deepcopy(t)["polygons"],
+        lambda t: pickle.loads(pickle.dumps(t))["polygons"],
+        lambda t: (t | {"labels": 2})["polygons"],
+        lambda t: ({"labels": 2} | t)["polygons"],
+        lambda t: t.setdefault("polygons", None),
+        lambda t: (lambda polygons, **rest: polygons)(**t),
+        lambda t: _pytree.tree_map(lambda v: v, t)["polygons"],
+    ],
+)
+def test_outlines_that_are_split_late_are_there_whoever_looks(use):
+    points, corners = torch.arange(14.0).view(7, 2), np.array([3, 4])
+    target = LateTarget.of({"boxes": torch.ones(2, 5), "polygons": None, "labels": 1}, points, corners)
+    assert list(target.keys()) == ["boxes", "polygons", "labels"]
+    assert len(target) == 3
+    found = use(target)
+    assert isinstance(found, Outlines)
+    assert [p.tolist() for p in found] == [points[:3].tolist(), points[3:].tolist()]
+
+
+def test_outlines_that_are_split_late_can_be_replaced():
+    points, corners = torch.arange(14.0).view(7, 2), np.array([3, 4])
+    target = LateTarget.of({"polygons": None}, points, corners)
+    target["polygons"] = "mine"
+    assert target == {"polygons": "mine"}
+    target = LateTarget.of({"polygons": None}, points, corners)
+    del target["polygons"]
+    assert target == {}
+    assert repr(LateTarget.of({"polygons": None}, points[:3], corners[:1])) == repr({"polygons": [points[:3]]})

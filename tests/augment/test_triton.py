@@ -20,7 +20,7 @@ from pcs_augment.noise.interference import resonant
 
 pytest.importorskip("triton", reason="there is no Triton for this system")
 
-from pcs_augment.kernels.triton import launch, layers, perlin
+from pcs_augment.kernels.triton import launch, layers, perlin, splines
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 pytestmark = [pytest.mark.gpu] if DEVICE.type == "cuda" else []
@@ -140,6 +140,33 @@ def test_curves_are_drawn():
     drawn, _ = applied(step, images, targets, step.draw(images.shape, targets))
     assert ((drawn > 0).float().mean((1, 2, 3)) > 0.02).all()
     assert ((drawn == 0).float().mean((1, 2, 3)) > 0.3).all()
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 90), st.integers(1, 150), st.floats(0.3, 60), st.integers(0, 10**6))
+def test_curves_are_looked_for_where_they_come_near(height, width, margin, seed):
+    """Every tile has the segments whose rectangles, widened, meet it: in order, each once, the curves of an image closed."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-60, 200, (1, 1, 2)) + rng.normal(0, 20, (5, 7, 2)).cumsum(1)
+    sample = np.array([0, 0, 2, 2, 2])
+    spots, runs = splines.binned(points, sample, np.full(5, margin), height, width)
+    tile, found = splines._TILE, set()
+    for image, left, top, first, last in spots.tolist():
+        assert first < last
+        mine = runs[first:last].tolist()
+        segments = [(curve, s) for begin, end, curve, _ in mine for s in range(begin, end)]
+        assert segments == sorted(set(segments))
+        assert all(sample[curve] == image and s // 7 == curve and s % 7 < 6 for curve, s in segments)
+        assert [closes for *_, closes in mine] == [int(a[2] != b[2]) for a, b in zip(mine, [*mine[1:], [0, 0, -1, 0]])]
+        found |= {(left, top, s) for _, s in segments}
+    want = set()
+    for curve, k in np.ndindex(5, 6):
+        low, high = points[curve, k : k + 2].min(0) - margin, points[curve, k : k + 2].max(0) + margin
+        for left in range(0, width, tile):
+            for top in range(0, height, tile):
+                if (low < (left + tile, top + tile)).all() and (high >= (left, top)).all():
+                    want.add((left, top, curve * 7 + k))
+    assert found == want
 
 
 def test_objects_wholly_outside_are_left_alone():

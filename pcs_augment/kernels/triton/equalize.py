@@ -1,4 +1,7 @@
-"""Fine equalisation: passes that only textures take which need them, without looking from the host."""
+"""Fine equalisation: passes that only textures take which need them, without looking from the host.
+
+Memory for all passes is filled at once; what a pass writes before it is read is not filled at all.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,19 @@ _BLOCK, _CHUNK = 1024, 4096
 _INF = tl.constexpr(float("inf"))
 
 
-@triton.jit(do_not_specialize=["bins"], do_not_specialize_on_alignment=["rows"])
+@triton.jit(do_not_specialize=["bins", "parts", "textures"])
+def _clear(low, high, counts, active, whole, bins, parts, textures, n, BLOCK: tl.constexpr):
+    """Ends of so many bins and counts of so many parts; every texture takes the first pass, with all n values in one bin."""
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    nothing = tl.zeros((BLOCK,), tl.float32)
+    tl.store(low + place, nothing + _INF, place < bins)
+    tl.store(high + place, nothing - _INF, place < bins)
+    tl.store(counts + place, tl.zeros((BLOCK,), tl.int32), place < parts)
+    tl.store(active + place, tl.zeros((BLOCK,), tl.int32) + 1, place < textures)
+    tl.store(whole + place, tl.zeros((BLOCK,), tl.int32) + n, place < textures)
+
+
+@triton.jit(do_not_specialize=["bins"], do_not_specialize_on_alignment=["rows", "low", "high"])
 def _ranges(low, high, rows, index, active, n, bins, blocks, FIRST: tl.constexpr, BLOCK: tl.constexpr):
     """The lowest and highest value of every bin; the first pass has one bin."""
     t, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
@@ -31,7 +46,7 @@ def _ranges(low, high, rows, index, active, n, bins, blocks, FIRST: tl.constexpr
             tl.atomic_max(high + at, x, here, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["bins"])
+@triton.jit(do_not_specialize=["bins"], do_not_specialize_on_alignment=["low", "high", "counts"])
 def _layout(parts, first, scale, distinct, low, high, counts, active, n, bins, PARTS: tl.constexpr, CHUNK: tl.constexpr):
     """Into how many parts each bin is split, where they begin, and parts per unit of value."""
     t = tl.program_id(0)
@@ -54,7 +69,7 @@ def _layout(parts, first, scale, distinct, low, high, counts, active, n, bins, P
         tl.store(distinct + t, differ)
 
 
-@triton.jit(do_not_specialize=["bins", "total"], do_not_specialize_on_alignment=["rows"])
+@triton.jit(do_not_specialize=["bins", "total"], do_not_specialize_on_alignment=["rows", "low", "new_counts"])
 def _assign(
     index, new_counts, rows, low, scale, parts, first, active, n, bins, total, blocks, FIRST: tl.constexpr, BLOCK: tl.constexpr
 ):
@@ -75,7 +90,7 @@ def _assign(
         tl.atomic_add(new_counts + t.to(tl.int64) * total + part, 1, here, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["total"])
+@triton.jit(do_not_specialize=["total"], do_not_specialize_on_alignment=["counts"])
 def _tables(table, still, counts, distinct, active, step, heavy, total, CHUNK: tl.constexpr):
     """Middle ranks of the parts, and whether the texture takes another pass."""
     t = tl.program_id(0)
@@ -91,6 +106,8 @@ def _tables(table, still, counts, distinct, active, step, heavy, total, CHUNK: t
             below += tl.sum(wide)
             most = tl.maximum(most, tl.max(count))
         tl.store(still + t, ((most.to(tl.float32) > heavy) & (tl.load(distinct + t) > 0)).to(tl.int32))
+    else:
+        tl.store(still + t, 0)
 
 
 @triton.jit(do_not_specialize=["total"])
@@ -107,26 +124,31 @@ def equalize_rows(x: Tensor) -> Tensor:
     textures, n = x.shape
     rows, device = x.contiguous(), x.device
 
-    def make(size: int, value: float = 0, dtype: torch.dtype = torch.int32) -> Tensor:
-        return torch.full((textures, size), value, dtype=dtype, device=device)
+    def make(*size: int, dtype: torch.dtype = torch.int32) -> Tensor:
+        return torch.empty(*size, dtype=dtype, device=device)
 
+    bins = [1 + PARTS * k for k in range(PASSES)]
+    totals = [b + PARTS for b in bins]
+    lows, highs = make(textures * sum(bins), dtype=torch.float32), make(textures * sum(bins), dtype=torch.float32)
+    tallies, active, counts = make(textures * sum(totals)), make(textures), make(textures)
+    sizes = (len(lows), len(tallies), textures, n)
+    launch(_clear, triton.cdiv(len(tallies), _BLOCK), lows, highs, tallies, active, counts, *sizes, BLOCK=_BLOCK)
+    low_of, high_of = (v.split([textures * b for b in bins]) for v in (lows, highs))
+    counts_of = tallies.split([textures * t for t in totals])
     blocks = triton.cdiv(n, _BLOCK)
-    out = torch.empty_like(rows)
-    index = torch.empty(textures, n, dtype=torch.int32, device=device)
-    active, counts, bins = make(1, 1), make(1, n), 1
-    for number in range(PASSES):
-        total, once = bins + PARTS, {"FIRST": number == 0, "BLOCK": _BLOCK}
-        low, high = make(bins, float("inf"), torch.float32), make(bins, -float("inf"), torch.float32)
-        launch(_ranges, textures * blocks, low, high, rows, index, active, n, bins, blocks, **once)
-        parts, first, scale = make(bins), make(bins), make(bins, 0, torch.float32)
-        distinct, still, new_counts = make(1), make(1), make(total)
-        layout = (parts, first, scale, distinct, low, high, counts, active, n, bins)
+    out, index = torch.empty_like(rows), make(textures, n)
+    for number, (b, total, low, high, new_counts) in enumerate(zip(bins, totals, low_of, high_of, counts_of)):
+        once = {"FIRST": number == 0, "BLOCK": _BLOCK}
+        launch(_ranges, textures * blocks, low, high, rows, index, active, n, b, blocks, **once)
+        parts, first, scale = make(textures * b), make(textures * b), make(textures * b, dtype=torch.float32)
+        distinct, still = make(textures), make(textures)
+        layout = (parts, first, scale, distinct, low, high, counts, active, n, b)
         launch(_layout, textures, *layout, PARTS=PARTS, CHUNK=_CHUNK)
-        lists = (index, new_counts, rows, low, scale, parts, first, active, n, bins, total, blocks)
+        lists = (index, new_counts, rows, low, scale, parts, first, active, n, b, total, blocks)
         launch(_assign, textures * blocks, *lists, **once)
-        table = make(total, 0, torch.float32)
-        sizes = (0.5 / n, HEAVY * n, total)
-        launch(_tables, textures, table, still, new_counts, distinct, active, *sizes, CHUNK=_CHUNK)
+        table = make(textures * total, dtype=torch.float32)
+        limits = (0.5 / n, HEAVY * n, total)
+        launch(_tables, textures, table, still, new_counts, distinct, active, *limits, CHUNK=_CHUNK)
         launch(_look_up, textures * blocks, out, table, index, active, n, total, blocks, BLOCK=_BLOCK)
-        active, counts, bins = still, new_counts, total
+        active, counts = still, new_counts
     return out

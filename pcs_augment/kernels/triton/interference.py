@@ -8,9 +8,11 @@ import triton.language as tl
 from torch import Tensor
 
 from ...rng import MASK
+from .equalize import equalize_rows
 from .launch import TILE_X, TILE_Y, clip, launch, tile_of, tiles
 
-_LOW = tl.constexpr(MASK)
+_BLOCK = 1024
+_LOW, _TURN = tl.constexpr(MASK), tl.constexpr(MASK + 1)
 
 
 @triton.jit
@@ -85,3 +87,41 @@ def wave_sums(
     arguments = (first, table, waves, height, width, across, per_image)
     launch(_wave_sums, layers * per_image, out, *arguments, LEVELS=levels, TX=TILE_X, TY=TILE_Y)
     return out
+
+
+@triton.jit
+def _distances(out, waves, n, width, blocks, BLOCK: tl.constexpr):
+    """interference.distances of whole waves, negative and halved as equalize takes them."""
+    t, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    place = block * BLOCK + tl.arange(0, BLOCK)
+    y, x = (place // width).to(tl.int64), (place % width).to(tl.int64)
+    row = waves + 3 * t
+    phase = ((y * tl.load(row + 1)) & _LOW) + ((x * tl.load(row) + tl.load(row + 2)) & _LOW) & _LOW
+    distance = tl.minimum(phase, phase * -1 + _TURN).to(tl.float32) * (2.0**-32)
+    tl.store(out + t.to(tl.int64) * n + place, distance * -0.5, place < n)
+
+
+@triton.jit
+def _add_ranks(sums, values, layers, first, ranks, n, blocks, BLOCK: tl.constexpr):
+    """Add values first[i] .. first[i + 1] - 1, in [0, 1], to layer layers[i] as whole ranks."""
+    i, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    place = block * BLOCK + tl.arange(0, BLOCK)
+    here = place < n
+    at = sums + tl.load(layers + i).to(tl.int64) * n + place
+    total = tl.load(at, here, other=0)
+    value = values + tl.load(first + i).to(tl.int64) * n + place
+    for _ in range(tl.load(first + i), tl.load(first + i + 1)):
+        rank = tl.load(value, here, other=0.0) * ranks
+        value += n
+        total += ((rank + 8388608.0) - 8388608.0).to(tl.int32)  # halves to even, as torch.round has it
+    tl.store(at, total, here)
+
+
+def add_counted(sums: Tensor, waves: Tensor, layers: Tensor, first: Tensor, height: int, width: int, ranks: int) -> None:
+    """Add the ranks of waves (t, 3), found by counting, to (n, H * W) sums: first[i] .. first[i + 1] - 1 to layer layers[i]."""
+    n = height * width
+    blocks = triton.cdiv(n, _BLOCK)
+    values = torch.empty(len(waves), n, device=sums.device)
+    launch(_distances, len(waves) * blocks, values, waves, n, width, blocks, BLOCK=_BLOCK)
+    ranked = equalize_rows(values)
+    launch(_add_ranks, len(layers) * blocks, sums, ranked, layers, first, float(ranks), n, blocks, BLOCK=_BLOCK)

@@ -9,21 +9,22 @@ import triton.language as tl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...noise.interference import LEVELS, NODES, corner_terms, fixed_point, phases, resonant
-from ...noise.layer import BINS, GPU_CHUNK_PX, RANKS, SCALING, counted_ranks
+from ...noise.interference import LEVELS, NODES, corner_terms, fixed_point, resonant
+from ...noise.layer import BINS, GPU_CHUNK_PX, RANKS, SCALING
 from ...noise.perlin import geometry
 from ...noise.textures import textures_of
 from ...plan import Table
 from ...rng import keys_in
 from ...statistics import EXP2
-from ...transfer import all_to_device, to_device
-from .interference import wave_sums
+from ...transfer import all_to_device
+from .interference import add_counted, wave_sums
 from .launch import channels_of, clip, launch
 from .perlin import gradients, perlin_sums, rank_tables
 from .tone import mean_of, sums
 
 _BLOCK = 1024
-_COUNTED_PX = 2**23  # of waves that are ranked by counting at once, at about 60 bytes each
+_COUNTED_PX = 2**23  # of waves that are ranked by counting at once, at 12 bytes each
+_COUNTED_MORE = 2**17  # what a wave takes besides, for its histograms
 _E0, _E1, _E2, _E3, _E4, _E5 = (tl.constexpr(c) for c in EXP2)
 
 
@@ -126,9 +127,11 @@ def _waves(images: Tensor, table: Table, bounds: NDArray, *others: NDArray) -> t
     *ready, first, waves, corners, factors, skipped = all_to_device(images.device, *lists)
     sums = wave_sums(first, waves, corners, factors, skipped, height, width, NODES, LEVELS, RANKS)
     if counted.any():
-        places, at_once = np.flatnonzero(counted), max(1, _COUNTED_PX // (height * width))
+        places, at_once = np.flatnonzero(counted), max(1, _COUNTED_PX // (height * width + _COUNTED_MORE))
         for some in np.split(places, range(at_once, len(places), at_once)):
-            mine = {name: values[some] for name, values in table.items()}
-            layer = to_device(np.searchsorted(bounds, some, side="right") - 1, images.device)
-            sums.index_add_(0, layer, counted_ranks(*phases(mine, height, width, images.device)))
+            layers, starts = np.unique(np.searchsorted(bounds, some, side="right") - 1, return_index=True)
+            mine = np.stack(fixed_point({name: values[some] for name, values in table.items()}), -1)
+            ends = np.append(starts, len(some))
+            mine_there, layer, begins = all_to_device(images.device, mine, layers.astype(np.int32), ends.astype(np.int32))
+            add_counted(sums, mine_there, layer, begins, height, width, RANKS)
     return *ready, sums
