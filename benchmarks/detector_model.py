@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcs_augment.targets import Targets
+from pcs_augment.targets import AnyTargets
 
 
 class _Bottleneck(nn.Module):
@@ -90,7 +90,9 @@ class Detector(nn.Module):
         return predictions
 
 
-def dense_targets(targets: Targets, strides: list[int], size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+def dense_targets(
+    targets: AnyTargets, strides: list[int], size: tuple[int, int], device: torch.device
+) -> tuple[Tensor, Tensor]:
     """What each cell should predict: 0 or 1 (B, P), and box (B, P, 5) relative to it.
 
     A cell answers for the smallest object that its centre lies in, among those of its level's size.

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 import pcs_augment as pa
 from pcs_augment import images as reading
 from pcs_augment.bench import labelled_batch
-from pcs_augment.targets import Targets, on_device
+from pcs_augment.targets import AnyTargets, on_device
 
 NOTED = 20  # tests between two notes
 
@@ -84,7 +84,7 @@ def no_waiting(device: str, note: Any) -> None:
         assert all(f["kernel_was_running"] for f in found.values()), found
 
 
-def batch_for(device: str, images: int = 64, objects: int = 50) -> tuple[Tensor, Targets, Tensor]:
+def batch_for(device: str, images: int = 64, objects: int = 50) -> tuple[Tensor, AnyTargets, Tensor]:
     """A labelled batch; for a rehearsal two small images."""
     return labelled_batch(images, objects=objects) if device != "cpu" else labelled_batch(2, 96, min(objects, 5))
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pcs_augment.base import Augmentation
 from pcs_augment.plan import Plan
-from pcs_augment.targets import Targets
+from pcs_augment.targets import AnyTargets
 
 REST = "copy in, targets"
 
@@ -56,7 +56,7 @@ def using(kernels: str) -> Iterator[None]:
 
 
 def prepared(
-    pipeline: Augmentation, plans: list[Plan], shape: torch.Size, targets: Targets, rounds: int = 7
+    pipeline: Augmentation, plans: list[Plan], shape: torch.Size, targets: AnyTargets, rounds: int = 7
 ) -> dict[str, float]:
     """Seconds of this machine's processor, one thread, by step: `apply` with Triton kernels that launch nothing.
 
@@ -96,7 +96,7 @@ def prepared(
 
 
 def measured(
-    pipeline: Augmentation, plans: list[Plan], images: Tensor, targets: Targets, rounds: int
+    pipeline: Augmentation, plans: list[Plan], images: Tensor, targets: AnyTargets, rounds: int
 ) -> tuple[dict[str, float], str]:
     """Seconds of the device by step, means over the plans; and a line on the whole.
 

@@ -24,7 +24,7 @@ from pcs_augment.base import Augmentation, Step
 from pcs_augment.bench import labelled_batch, machine, worst_case
 from pcs_augment.pipeline import default_pipeline
 from pcs_augment.plan import Plan, Tables
-from pcs_augment.targets import Targets
+from pcs_augment.targets import AnyTargets
 
 LONGEST = 12  # kernels that are listed
 # instructions per texture and pixel, at the least: a wave adds two phases and looks up a rank; gradient noise is interpolated
@@ -34,7 +34,7 @@ Costs = dict[str, Cost]
 
 
 def counted(
-    pipeline: Augmentation, plans: list[Plan], shape: torch.Size, targets: Targets, rates: Rates
+    pipeline: Augmentation, plans: list[Plan], shape: torch.Size, targets: AnyTargets, rates: Rates
 ) -> tuple[Costs, Costs]:
     """Means over the plans, by step and by kernel."""
     mode = Counting(rates, REST)

@@ -26,13 +26,13 @@ import pcs_augment as pa
 from pcs_augment.bench import machine
 from pcs_augment.cli import add_device, chosen_device
 from pcs_augment.demo import sample_path
-from pcs_augment.targets import Targets, on_device
+from pcs_augment.targets import AnyTargets, on_device
 
 WARM_UP = 3  # steps at the start of a block that are not timed
 AHEAD = 2  # batches after the timed ones, so that the last timed step also starts the augmentation of another
 KINDS = ("plain", "augmented")
 
-Batches = Iterable[tuple[Tensor, Targets]]
+Batches = Iterable[tuple[Tensor, AnyTargets]]
 
 
 class InMemory(Dataset):
@@ -56,7 +56,7 @@ class Plain:
     def __init__(self, loader: DataLoader, device: torch.device) -> None:
         self.loader, self.device = loader, device
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Targets]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, AnyTargets]]:
         for images, targets, _ in self.loader:
             yield images.to(self.device, non_blocking=True).float().div_(255), on_device(targets, self.device)
 
@@ -77,7 +77,7 @@ class Training:
         self.device, self.amp = device, amp
         self.optimiser = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)
 
-    def __call__(self, images: Tensor, targets: Targets) -> None:
+    def __call__(self, images: Tensor, targets: AnyTargets) -> None:
         wanted = dense_targets(targets, self.model.strides, tuple(images.shape[2:]), self.device)
         with torch.autocast(self.device.type, torch.bfloat16) if self.amp else nullcontext():
             predictions = self.model(images)
