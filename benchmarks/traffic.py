@@ -22,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from pcs_augment import rng
 from pcs_augment.base import Augmentation, Step
 from pcs_augment.bench import labelled_batch, machine, worst_case
+from pcs_augment.kernels.triton import perlin
 from pcs_augment.pipeline import default_pipeline
 from pcs_augment.plan import Plan, Tables
 from pcs_augment.targets import AnyTargets
@@ -137,7 +138,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=384, help="px a side")
     parser.add_argument("--objects", type=int, default=50, help="per image")
     parser.add_argument("--epochs", type=int, default=4, help="batches to average over")
-    parser.add_argument("--bandwidth", type=float, default=4.0, help="assumed TB/s of the device's memory, read and written")
+    parser.add_argument("--bandwidth", type=float, default=3.0, help="assumed TB/s of the device's memory, read and written")
     parser.add_argument("--link", type=float, default=20.0, help="assumed GB/s from the host to the device")
     parser.add_argument("--atomics", type=float, default=100.0, help="assumed G atomic operations per s")
     parser.add_argument("--operations", type=float, default=30.0, help="assumed T instructions per s")
@@ -146,8 +147,10 @@ def main(argv: list[str] | None = None) -> None:
         "--triton", type=float, default=15.0, help="assumed us of the host per launch of Triton, 7 to 9 in its Python"
     )
     parser.add_argument("--kernel", type=float, default=2.0, help="assumed us of the shortest kernel")
+    parser.add_argument("--shared", action="store_true", help="count Perlin values in shared memory, as from Triton 3.8 on")
     parser.add_argument("--measure", action="store_true", help="also measure; needs a CUDA device")
     args = parser.parse_args(argv)
+    perlin._IN_SHARED_MEMORY |= args.shared
     bandwidth = copy_bandwidth() if args.measure else args.bandwidth * 1e12
     host = (args.launch / 1e6, args.triton / 1e6)
     rates = Rates(bandwidth, args.link * 1e9, args.atomics * 1e9, args.operations * 1e12, *host, args.kernel / 1e6)

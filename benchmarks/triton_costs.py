@@ -56,7 +56,7 @@ IMAGES = {  # how often rows of ``images`` are read or written
     "_sum": 1,
     "_turned": 1,
 }
-ADDED_TO = {"_fills": "owner", "_perlin_counts": "counts", "_layer_counts": "counts"}  # read and written
+ADDED_TO = {"_perlin_counts": "counts", "_layer_counts": "counts"}  # read and written
 
 
 class Work(NamedTuple):
@@ -69,6 +69,7 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
     """Of one launch, given its arguments by name."""
     tensors = {k: v for k, v in given.items() if isinstance(v, Tensor)}
     counted_below = {"_along": ("source", "out"), "_extremes": ("images",), "_curves": ("images",)}
+    counted_below |= dict.fromkeys(("_fills", "_strokes"), ("owner",))
     whole = counted_below.get(kernel, ("images",) if kernel in IMAGES else ())
     moved = sum(distinct_bytes(t) for k, t in tensors.items() if k not in whole)
     if kernel in ADDED_TO:
@@ -89,8 +90,9 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
     elif kernel in OUTLINES:
         area, tall, blocks, edges = _parts(given)
         atomics = int(area.sum())  # at most
+        moved += 8 * atomics
         if kernel == "_extremes":
-            moved += int(area.sum()) * 4 * given["channels"]
+            moved += (4 * given["channels"] - 8) * atomics
             atomics = int(blocks.sum()) * 2 * given["channels"]
         per_row, per_pixel, per_edge, without = OUTLINES[kernel]
         pixels = blocks * given["BX"] * given["BY"]
@@ -98,7 +100,7 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
         return Work(moved, atomics, int(once.sum()) * (2 if kernel == "_fills" else 1))  # copies too, at most
     elif kernel == "_strokes":
         near, long = _walks(given)
-        return Work(moved, near, long * INSTRUCTIONS[kernel])
+        return Work(moved + 8 * near, near, long * INSTRUCTIONS[kernel])
     elif kernel == "_curves":
         runs = given["runs"].host.astype(np.int64)
         moved += 2 * given["channels"] * programs * _places(given) * 4
