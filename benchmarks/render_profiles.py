@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from pcs_augment.bench import processor
+from pcs_augment.files import made_folder, written
 from pcs_render.blender import Blender, Renderer, find_blender
-from pcs_render.files import made_folder, written
 from pcs_render.production import Job
 from pcs_render.profile import PROFILES, Profile
 from pcs_render.scene import Scene

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from pcs_augment.files import made_folder, written
 from pcs_render import generate, habits
 from pcs_render.draw import CLASSES, size_classes
-from pcs_render.files import made_folder, written
 from pcs_render.labels import labels
 from pcs_render.report import Analysis, Sample, figures
 from pcs_render.settings import Settings

@@ -6,16 +6,13 @@ Exit status: 0 done, 1 something the user can mend (one line on stderr), 2 wrong
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .errors import InputError, PcsError
+from .console import Progress, guarded, natural, path, positive
+from .errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -29,78 +26,6 @@ def main(argv: list[str] | None = None) -> int:
         args.run(args)
 
     return guarded(parser.prog, work)
-
-
-def guarded(program: str, work: Callable[[], None]) -> int:
-    """Run a command and turn what stops it into an exit status and one line on stderr."""
-    usable_streams()
-    try:
-        work()
-        sys.stdout.flush()  # a full disk or closed pipe shows here
-        return 0
-    except SystemExit as e:  # argparse: help asked for, or wrong usage
-        return e.code if isinstance(e.code, int) else 1
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return 130
-    except MemoryError:
-        message = "out of memory; use smaller images, or a smaller --batch-size"
-    except PcsError as e:
-        message = str(e)
-    except OSError as e:
-        message = f"{e.filename or 'output'}: {e.strerror or e}"
-        with contextlib.suppress(OSError, ValueError):  # or the interpreter would try once more, and complain, on its way out
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except RuntimeError as e:
-        if "torch" not in sys.modules or not isinstance(e, sys.modules["torch"].cuda.OutOfMemoryError):
-            raise
-        message = "the device's memory is full; use a smaller --batch-size or --size, or --device cpu"
-    print(f"{program}: error: {message}", file=sys.stderr)
-    return 1
-
-
-def usable_streams() -> None:
-    """Streams that the caller closed lead nowhere; characters that a terminal cannot show are written as escapes."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None or stream.closed:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-
-class Progress(contextlib.AbstractContextManager["Progress"]):
-    """A bar on stderr with images per second, a line a minute where there is no terminal; call it with (done, all)."""
-
-    MINUTE = 60.0  # seconds between lines
-
-    def __init__(self, what: str, unit: str = "images") -> None:
-        try:
-            from tqdm import tqdm
-        except ImportError as e:
-            raise InputError("the progress bar needs tqdm: pip install 'pcs-augment[cli]'") from e
-        self.what, self.unit, self._tqdm, self._bar = what, f" {unit}", tqdm, None
-        self._said: float | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if not sys.stderr.isatty():
-            now = time.monotonic()
-            if self._said is None:
-                self._said = now
-            elif now - self._said >= self.MINUTE:
-                self._said = now
-                print(f"{self.what}: {done} of {total}{self.unit}", file=sys.stderr, flush=True)
-            return
-        if self._bar is None:  # what was there before must not count as speed
-            self._bar = self._tqdm(
-                total=total, initial=done, desc=self.what, unit=self.unit, mininterval=0.5, dynamic_ncols=True
-            )
-        else:
-            self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,8 +49,8 @@ def _add_preview(commands: argparse._SubParsersAction) -> None:
         description="Draw base images above augmented ones, with the outlines of labelled objects.",
         epilog="Example: pcs-augment preview train.json --each-step --out steps.png",
     )
-    p.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="image, folder of images, or PCS or COCO JSON")
-    p.add_argument("--out", type=Path, default=Path("gallery.png"), help="picture to write (default: %(default)s)")
+    p.add_argument("sources", nargs="+", type=path, metavar="SOURCE", help="image, folder of images, or PCS or COCO JSON")
+    p.add_argument("--out", type=path, default=Path("gallery.png"), help="picture to write (default: %(default)s)")
     p.add_argument("--each-step", action="store_true", help="every step alone, certain to act, instead of the whole pipeline")
     p.add_argument(
         "--pipeline",
@@ -154,8 +79,8 @@ def _add_freeze(commands: argparse._SubParsersAction) -> None:
         "The same command again continues an interrupted run; the result depends on neither batch size nor workers.",
         epilog="Example: pcs-augment freeze val.json --out val_augmented --seed 1",
     )
-    p.add_argument("data", type=Path, metavar="DATA.json", help="PCS or COCO JSON (.json, .json.gz, .gzip or .json.gzip)")
-    p.add_argument("--out", type=Path, required=True, help="folder to write: DATA.json, DATA/*.png, plans/*.npz")
+    p.add_argument("data", type=path, metavar="DATA.json", help="PCS or COCO JSON (.json, .json.gz, .gzip or .json.gzip)")
+    p.add_argument("--out", type=path, required=True, help="folder to write: DATA.json, DATA/*.png, plans/*.npz")
     _add_common(p)
     p.add_argument("--min-edge", type=float, default=0.0, help="drop objects with a side below this, px (default: %(default)s)")
     p.add_argument(
@@ -185,7 +110,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--size", type=positive, default=384, help="side of the images, px (default: %(default)s)")
     p.add_argument("--objects", type=natural, default=50, help="objects in each image (default: %(default)s)")
     p.add_argument("--seconds", type=float, default=2.0, help="time spent on each row of the table (default: %(default)s)")
-    p.add_argument("--out", type=Path, default=Path("bench.png"), help="picture to write (default: %(default)s)")
+    p.add_argument("--out", type=path, default=Path("bench.png"), help="picture to write (default: %(default)s)")
     add_device(p)
     p.set_defaults(run=_bench)
 
@@ -193,7 +118,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0, help="seed of the noise (default: %(default)s)")
     parser.add_argument("--epoch", type=natural, default=0, help="epoch of the noise (default: %(default)s)")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="images of the JSON (default: the folder named like it)")
+    parser.add_argument("--images", type=path, metavar="FOLDER", help="images of the JSON (default: the folder named like it)")
     parser.add_argument(
         "--published-labels", action="store_true", help="the JSON is a released PCS file: its labels lie 1 px high"
     )
@@ -217,23 +142,6 @@ def chosen_device(name: str | None) -> torch.device:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise InputError(f"--device {name}: not usable here ({reason}); try --device cpu") from e
     return device
-
-
-def positive(text: str) -> int:
-    value = natural(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def natural(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
-    return value
 
 
 def _preview(args: argparse.Namespace) -> None:
@@ -276,7 +184,7 @@ def _bench(args: argparse.Namespace) -> None:
 def _freeze(args: argparse.Namespace) -> None:
     from .freeze import freeze
 
-    with contextlib.nullcontext() if args.quiet else Progress("freezing") as progress:
+    with Progress("freezing", quiet=args.quiet) as progress:
         result = freeze(
             args.data,
             args.out,

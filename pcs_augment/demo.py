@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from . import __version__, gallery
-from .cli import Progress, add_device, chosen_device, guarded, natural, positive
+from .cli import add_device, chosen_device
+from .console import Progress, guarded, natural, path, positive
 from .data import PcsDataset, collate
 from .loader import AugmentedLoader
 from .pipeline import default_pipeline
@@ -66,7 +67,7 @@ def _wait_for(device: torch.device) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pcs_augment.demo", description=__doc__)
     parser.add_argument("--version", action="version", version=f"pcs-augment {__version__}")
-    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="picture to write (default: %(default)s)")
+    parser.add_argument("--out", type=path, default=Path("demo.png"), help="picture to write (default: %(default)s)")
     parser.add_argument("--epochs", type=positive, default=20, help="passes over the twelve images (default: %(default)s)")
     parser.add_argument("--batch-size", type=positive, default=6, help="images per batch (default: %(default)s)")
     parser.add_argument("--workers", type=natural, default=1, help="loader processes (default: %(default)s)")

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from . import __version__
 from .data import SUFFIXES, PcsDataset, oriented, read_json, usable
 from .errors import DataError, InputError, OutputError, PcsError
-from .files import TEMPORARY, made_folder, written
+from .files import left_over, made_folder, written
 from .pipeline import Pipeline, default_pipeline
 from .plan import Plan
 
@@ -332,7 +332,7 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 def _remove_temporaries(folder: Path) -> None:
     try:
         for path in folder.iterdir():
-            if TEMPORARY.fullmatch(path.name):
+            if left_over(path.name):
                 path.unlink(missing_ok=True)
     except OSError as e:
         raise OutputError(f"cannot use {folder}: {e.strerror}; name a writable folder") from e

@@ -90,8 +90,10 @@ def preview(
         blocks = [[base, [row[0] for row in rows[1:]]]] if len(samples) == 1 else [rows]
         head = f"{pipeline} pipeline, seed {seed}: base images above, augmented below"
     picture = sheet(head, blocks, columns, outlines)
+    from PIL import Image
+
     with written(path) as temporary:
-        picture.save(temporary)
+        picture.save(temporary, Image.registered_extensions()[path.suffix.lower()])
     return path
 
 

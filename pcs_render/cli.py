@@ -6,45 +6,27 @@ Exit status: 0 done, 1 something the user can mend (one line on stderr), 2 wrong
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import sys
 from pathlib import Path
 
+from pcs_augment.console import guarded, natural, nonempty, path, positive
+
 from . import __version__, commands
-from .console import interruptible, natural, nonempty, path, positive, usable_streams, warnings_in_one_line
-from .errors import RenderError
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = _parser()
-    with usable_streams(), interruptible(), warnings_in_one_line(parser.prog):
-        return _run(parser, argv)
 
-
-def _run(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
-    try:
+    def work() -> int | None:
         args = parser.parse_args(argv)
-        status = args.run(args)
-        sys.stdout.flush()  # a full disk or closed pipe shows here
-        return int(status or 0)
-    except SystemExit as e:  # argparse: help asked for, or wrong usage
-        return e.code if isinstance(e.code, int) else 1
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; the same command resumes from here", file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as e:
-        message = f"{e.name} is not installed: pip install 'pcs-augment[render]'"
-    except MemoryError:
-        message = "out of memory; use fewer --workers or smaller images"
-    except RenderError as e:
-        message = str(e)
-    except OSError as e:
-        message = f"{e.filename or 'output'}: {e.strerror or e}"
-        with contextlib.suppress(OSError, ValueError):  # or the interpreter would try once more, and complain, on its way out
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    print(f"{parser.prog}: error: {message}", file=sys.stderr)
-    return 1
+        return args.run(args)
+
+    return guarded(
+        parser.prog,
+        work,
+        interrupted="interrupted; the same command resumes from here",
+        memory="use fewer --workers or smaller images",
+        extra="render",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,8 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .console import Bar
+from pcs_augment.console import Progress
+
 from .errors import InputError
 
 
@@ -34,7 +35,7 @@ def _job(args: argparse.Namespace, profile: str, recorded: int | None) -> Any:
 
 
 def scenes(args: argparse.Namespace) -> None:
-    from .files import locked, written
+    from pcs_augment.files import locked, written
 
     if args.count > 10**10:
         raise InputError(f"--count is {args.count}; ids have at most ten digits, so it takes at most {10**10}")
@@ -45,7 +46,7 @@ def scenes(args: argparse.Namespace) -> None:
     with locked(args.out):
         with written(args.out / "settings.yaml") as temporary:  # a scene names them by their hash only
             temporary.write_text(_yaml(job.settings))
-        with Bar("scenes", args.quiet) as progress:
+        with Progress("scenes", quiet=args.quiet, hourly=True) as progress:
             for image in range(args.count):
                 progress(image, args.count)
                 crystals = present[image].crystals if image in present else _scene(job, image, args.out)
@@ -63,7 +64,7 @@ def scenes(args: argparse.Namespace) -> None:
 
 def _scene(job: Any, image: int, folder: Path) -> int:
     """Write the scene of an image; returns how many crystals it has."""
-    from .files import written
+    from pcs_augment.files import written
 
     scene = job.scene(image)
     with written(folder / f"{image:010d}.json") as temporary:
@@ -123,7 +124,7 @@ def render(args: argparse.Namespace) -> int:
             stack.enter_context(Renderer(job.profile, blender, threads=threads, device=args.device, **_limits(args)))
             for _ in range(workers)
         ]
-        progress = stack.enter_context(Bar("rendering", args.quiet))
+        progress = stack.enter_context(Progress("rendering", quiet=args.quiet, hourly=True))
         manifest = production.produce(writer, job, renderers, progress)
     return _reported(args.out, manifest)
 
@@ -170,7 +171,7 @@ def _render_on_ray(args: argparse.Namespace, job: Any) -> int:
     where["limits"] = _limits(args)
     with cluster.connected(args.ray):
         version = cluster.blender_version(job, args.ray, **where)
-        with _writer(args, job, version) as writer, Bar("rendering", args.quiet) as progress:
+        with _writer(args, job, version) as writer, Progress("rendering", quiet=args.quiet, hourly=True) as progress:
             manifest = cluster.produce(
                 writer, job, args.ray, workers=args.workers, progress=progress, say=progress.write, **where
             )
@@ -180,7 +181,7 @@ def _render_on_ray(args: argparse.Namespace, job: Any) -> int:
 def verify(args: argparse.Namespace) -> int:
     from .shards import verify
 
-    with Bar("checking", args.quiet) as progress:
+    with Progress("checking", quiet=args.quiet, hourly=True) as progress:
         report = verify(args.data, workers=args.workers, progress=progress)
     print(report)
     return 0 if report.ok else 1
@@ -205,7 +206,7 @@ def export(args: argparse.Namespace) -> None:
         "yolo": yolo_obb,
         "webdataset": webdataset,
     }
-    with Bar("exporting", args.quiet) as progress:
+    with Progress("exporting", quiet=args.quiet, hourly=True) as progress:
         written = formats[args.format](args.data, args.out, progress=progress, **options)
     for split in written:
         print(f"{split.path}: {_some(split.images, 'image')}, {_some(split.crystals, 'crystal')}")
@@ -220,9 +221,9 @@ def report(args: argparse.Namespace) -> None:
     from .report import load, write
     from .settings import load_settings
 
-    with Bar("reading", args.quiet) as progress:
+    with Progress("reading", quiet=args.quiet, hourly=True) as progress:
         sample = load(args.data, load_settings(args.settings) if args.settings else None, progress)
-    with Bar("drawing", args.quiet, unit="figures") as progress:
+    with Progress("drawing", "figures", quiet=args.quiet, hourly=True) as progress:
         page = write(sample, args.out, progress=progress)
     print(page)
 

@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pcs_augment.files import locked, made_folder
+
 from .blender import started
 from .errors import BlenderError, OutputError
-from .files import locked, made_folder
 from .locate import PYTHON, VERSION, private_python, python_with_bpy
 
 REQUIREMENT = "bpy=={}.{}.*".format(*VERSION)

@@ -82,10 +82,9 @@ def _stopped(e: BaseException | None) -> bool:
 
 
 def _is_ours(e: BaseException) -> bool:
-    """Whether an error is made for users: ours, or one of the training half's packages, where one is loaded."""
-    bases = (("pcs_augment.errors", "PcsError"), ("pcs_render.errors", "RenderError"))
-    others = tuple(getattr(sys.modules[module], name) for module, name in bases if module in sys.modules)
-    return isinstance(e, (PcsDetectError, *others))
+    """Whether an error is made for users: ours, or of pcs-augment, where it is loaded."""
+    theirs = sys.modules.get("pcs_augment.errors")
+    return isinstance(e, PcsDetectError if theirs is None else (PcsDetectError, theirs.PcsError))
 
 
 def _told(e: Exception) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import DataError, InputError, RenderError
+from ..errors import DataError, InputError, PcsError
 from ..production import Progress
 from ..shards import Plan, ShardSummary, Writer
 from . import on_node
@@ -32,7 +32,7 @@ FAREWELL = 5.0  # seconds that workers have to leave nothing behind
 ENDING = "ending"  # what runs beside a worker's work, to end it
 
 
-class ClusterError(RenderError, RuntimeError):
+class ClusterError(PcsError, RuntimeError):
     """The cluster has no node that can render, or its workers die again and again."""
 
 

@@ -22,10 +22,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pcs_augment.files import written
+
 from .. import __version__
 from ..blender import DEVICES, TRIES, Renderer, time_limit
 from ..errors import InputError
-from ..files import written
 from ..production import Job, Progress
 from ..shards import Manifest, Writer
 from . import on_node

@@ -61,11 +61,11 @@ def blender_version(version, pickled):
         return "", reason
     import ray.cloudpickle
 
-    from pcs_render.errors import RenderError
+    from pcs_augment.errors import PcsError
 
     try:
         renderer, found = ray.cloudpickle.loads(pickled)()
-    except RenderError as e:
+    except PcsError as e:
         return "", f"cannot render: {e}"
     renderer.close()
     return found, ""
@@ -83,12 +83,12 @@ class Worker:
         return ray.get_runtime_context().get_node_id(), self.fault
 
     def _open(self, shared):
-        from pcs_render.errors import RenderError
+        from pcs_augment.errors import PcsError
 
         self.plan, self.job, opened = shared
         try:
             self.renderer, found = opened()
-        except RenderError as e:
+        except PcsError as e:
             return f"cannot render: {e}"
         wanted = self.plan.versions["blender"]
         return "" if found == wanted else f"has Blender {found}, the data set is being made with {wanted}; install that one"

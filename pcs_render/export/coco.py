@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import written
+from pcs_augment.files import written
+
 from ..shards import Reader, Record
 from .job import Exported, Job, Progress, exporting, folder_for_files, name, put
 

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pcs_augment.files import LOCK, left_over, locked, made_folder, temporary_name, written
+
 from .. import __version__
 from ..errors import DataError, OutputError
-from ..files import TEMPORARY, left_over, locked, made_folder, written
 from ..shards import Manifest, Reader
 
 NOTE = "export.json"
@@ -109,7 +109,7 @@ def _claim(out: Path, note: dict[str, Any]) -> None:
         if not isinstance(found, dict) or found.get("export") != note:
             raise OutputError(f"{out} holds another export (see {path}); name another folder, or empty this one")
         return
-    if any(p.name != ".lock" and not left_over(p.name) for p in out.iterdir()):
+    if any(p.name != LOCK and not left_over(p.name) for p in out.iterdir()):
         raise OutputError(f"{out} is not empty and no export of this data set; name a new folder")
     with written(path) as temporary:
         temporary.write_text(json.dumps({"export": note, "by": f"pcs_render {__version__}"}, indent=1) + "\n")
@@ -129,7 +129,7 @@ def put(path: Path, content: bytes) -> None:
 
     Unlike ``written`` it does not wait for the disk: a run that is repeated compares every file anyway.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}")
+    temporary = temporary_name(path)
     try:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size == len(content) and path.read_bytes() == content:

@@ -12,8 +12,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pcs_augment.files import written
+
 from ..errors import InputError
-from ..files import written
 from ..shards import Reader, Record
 from .job import Exported, Job, Progress, exporting, folder_for_files, name
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import written
+from pcs_augment.files import written
+
 from ..shards import Reader, Record
 from .job import Exported, Job, Progress, corners, exporting, folder_for_files, name, put
 

@@ -17,8 +17,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pcs_augment.files import made_folder, written
+
 from ..errors import OutputError
-from ..files import made_folder, written
 from .shape import KINDS, Kind, Shape
 
 _CODE = (

@@ -11,8 +11,9 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pcs_augment.files import written
+
 from ..errors import InputError
-from ..files import written
 from ..geometry import solid
 from .shape import KINDS, Shape
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
+from pcs_augment.files import written
+
 from ..errors import DataError, InputError
-from ..files import written
 from ..geometry import hull_edges, solid
 from .shape import Shape, measure
 

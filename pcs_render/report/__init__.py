@@ -11,7 +11,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ..files import made_folder, written
+from pcs_augment.files import made_folder, written
+
 from .analysis import Analysis
 from .sample import Picture, Progress, Sample, from_data_set, from_json, from_scenes, load
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pcs_augment.files import written
+
 from ..errors import DataError
-from ..files import written
 from .record import Labels, Record, row_digest
 
 FORMAT = "pcs-shard/1"

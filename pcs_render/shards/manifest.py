@@ -16,8 +16,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from pcs_augment.files import written
+
 from ..errors import DataError, InputError
-from ..files import written
 
 FORMAT = "pcs-dataset/1"
 NAME = "manifest.json"

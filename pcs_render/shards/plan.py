@@ -13,9 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pcs_augment.files import made_folder, written
+
 from .. import __version__
 from ..errors import DataError, InputError
-from ..files import made_folder, written
 from . import columns
 from .columns import ALL_COLUMNS, ShardFile
 from .manifest import Manifest, ShardSummary

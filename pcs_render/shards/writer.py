@@ -12,8 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pcs_augment.files import left_over, locked, made_folder
+
 from ..errors import DataError, InputError
-from ..files import left_over, locked, made_folder
 from .check import examine
 from .columns import ShardFile
 from .manifest import NAME, VALIDATION, Manifest, ShardSummary, fixed_validation

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pcs_augment import cli, demo
+from pcs_augment import cli, console, demo
 from pcs_augment.errors import InputError
 
 
@@ -37,7 +37,7 @@ def test_terminals_of_ascii_show_escapes(monkeypatch):
 
 def test_without_a_terminal_progress_is_a_line_a_minute(monkeypatch, capsys):
     clock = iter([0.0, 20.0, 61.0, 62.0, 122.0])
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     with cli.Progress("freezing") as progress:
         for done in range(0, 50, 10):
             progress(done, 40)

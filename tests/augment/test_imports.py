@@ -15,7 +15,7 @@ PACKAGES = {"pcs_augment": ROOT, "pcs_render": ROOT, "pcs_detect": ROOT / "pcs_d
 # From the ground up; a name stands for a file or a folder. Files of one floor may import each other, those above them may not.
 FLOORS = {
     "pcs_augment": [
-        {"errors", "files", "sample"},
+        {"errors", "files", "console", "sample"},
         {"dispatch", "eager", "checks", "plan", "transfer", "statistics", "boxes"},
         {"rng", "ragged", "keys", "raster", "gaussian"},
         {"noise", "targets", "fields", "stamps"},
@@ -32,7 +32,7 @@ FLOORS = {
         {"demo"},
     ],
     "pcs_render": [
-        {"errors", "files", "exact", "png", "draw", "_worker", "console", "published"},
+        {"errors", "exact", "png", "draw", "_worker", "published"},
         {"settings", "locate", "scene", "process"},
         {"profile", "geometry", "shards", "statistics", "look"},
         {"blender", "labels", "habits", "fit", "export", "contact"},

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import pcs_render
-from pcs_render import console, files, locate
+from pcs_augment import console, files
+from pcs_render import locate
 from pcs_render.cli import main
 from pcs_render.errors import BlenderError, OutputError
 
@@ -107,7 +108,7 @@ def test_a_file_without_a_terminal_gets_a_line_a_minute(monkeypatch):
     clock, log = [0.0], io.StringIO()
     monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(sys, "stderr", log)
-    with console.Bar("rendering") as bar:
+    with console.Progress("rendering", hourly=True) as bar:
         for done in range(301):  # five minutes at an image a second
             clock[0] = float(done)
             bar(done, 300)
