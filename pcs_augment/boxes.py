@@ -4,20 +4,32 @@ Convention: px, x right, y down, pixel i spans [i, i + 1); theta in radians, the
 so positive is clockwise on screen; w >= h, theta in [-pi/2, pi/2) ("le90").
 
 A symmetry (quarter turns, flips) is a (2, 3) matrix of signs and offsets acting on (x, y, 1).
+
+Functions of boxes, points and matrices take NumPy arrays and torch tensors; this file does not load torch.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from numpy.typing import ArrayLike, NDArray
 
-A = TypeVar("A", Tensor, NDArray)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+A = TypeVar("A", "Tensor", NDArray)
 LOWEST = float(np.nextafter(np.float32(-math.pi / 2), np.float32(0)))  # of angles in float32
+
+
+def _library(values: Any) -> Any:
+    """NumPy or torch, whichever the values are of."""
+    if isinstance(values, (np.ndarray, np.generic)):
+        return np
+    import torch
+
+    return torch
 
 
 def wrap_angle(theta: A) -> A:
@@ -29,14 +41,15 @@ def wrap_angle(theta: A) -> A:
 
 def not_below(theta: A) -> A:
     """The float32 number nearest to -pi/2 lies below it: such angles become the next one above."""
-    if isinstance(theta, Tensor):
-        return theta.clamp_min(LOWEST) if theta.dtype == torch.float32 else theta
-    return np.maximum(theta, np.float32(LOWEST)) if theta.dtype == np.float32 else theta
+    library: Any = _library(theta)
+    if theta.dtype != library.float32:
+        return theta
+    return np.maximum(theta, np.float32(LOWEST)) if library is np else theta.clamp_min(LOWEST)
 
 
 def box_corners(boxes: A) -> A:
     """(N, 5) boxes to (N, 4, 2) corners, in the order (-w,-h), (+w,-h), (+w,+h), (-w,+h) of the box's own axes."""
-    lib = torch if isinstance(boxes, Tensor) else np
+    lib = _library(boxes)
     cx, cy, w, h, theta = (boxes[..., i] for i in range(5))
     c, s = lib.cos(theta) / 2, lib.sin(theta) / 2
     ux, uy, vx, vy = w * c, w * s, -h * s, h * c
@@ -73,7 +86,7 @@ def move_points(points: A, matrix: A) -> A:
     """(V, 2) points under their own (V, 2, 3) symmetries; exact, since entries are 0, +1, -1 and sizes."""
     x, y = points[:, 0], points[:, 1]
     m = matrix
-    lib = torch if isinstance(points, Tensor) else np
+    lib = _library(points)
     new_x = m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]
     new_y = m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]
     return lib.stack((new_x, new_y), -1)
@@ -81,7 +94,7 @@ def move_points(points: A, matrix: A) -> A:
 
 def move_boxes(boxes: A, matrix: A) -> A:
     """(N, 5) boxes under their own (N, 2, 3) symmetries. Sides stay with their axis, so only centre and angle change."""
-    lib = torch if isinstance(boxes, Tensor) else np
+    lib = _library(boxes)
     centre = move_points(boxes[:, :2], matrix)
     determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
     turn = abs(matrix[:, 1, 0]) * (math.pi / 2)  # modulo pi a half turn is none and both quarter turns are one
@@ -101,7 +114,10 @@ def le90(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def min_area_box(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The minimum-area oriented box (5,) around (K, 2) points, K >= 1: one side lies on an edge of the convex hull."""
+    """The minimum-area oriented box (5,) around (K, 2) points, K >= 1: one side lies on an edge of the convex hull.
+
+    ``pcs_render.geometry`` has one of its own for scenes: those must be the same bits on every machine, which sines are not.
+    """
     hull = convex_hull(points)
     edges = np.roll(hull, -1, 0) - hull
     angle = np.unique(np.arctan2(edges[:, 1], edges[:, 0]) % (math.pi / 2))
@@ -134,3 +150,9 @@ def convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return out[:-1]
 
     return np.array(chain(ordered) + chain(ordered[::-1]))
+
+
+def polygon_area(outline: ArrayLike) -> float:
+    """Area in px^2 of a simple polygon (K, 2)."""
+    x, y = np.asarray(outline, dtype=np.float64).T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import json
 import os
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,18 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from . import boxes as bx
+from . import annotations as an
 from . import images, json_labels
 from .errors import DataError, InputError
-from .json_labels import LARGEST, SMALLEST
 from .keys import Labelled, Target
 from .ragged import BatchTargets, Outlines, gathered
 
 if TYPE_CHECKING:
     from jaxtyping import Integer, Shaped, UInt8
-
-SUFFIXES = (".json.gzip", ".json.gz", ".gzip", ".json")
-NO = ("", "0", "0.0", "false", "no", "none", "null")
 
 
 class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
@@ -74,20 +65,20 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         first_index: int = 0,
     ) -> None:
         self.path, self.white, self.first_index = Path(annotations), white, first_index
-        self.folder = Path(images) if images is not None else self.path.with_name(_stem(self.path))
+        self.folder = Path(images) if images is not None else an.folder_beside(self.path)
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: no such folder of images; pass images=FOLDER")
-        skipped = Skipped(self.path, strict)
+        skipped = an.Skipped(self.path, strict)
         document, columns = _read(self.path, 1.0 if published_labels else 0.0, skipped)
-        entries = _list_of_dicts(document, "images", self.path)
-        self.categories: list[dict[str, Any]] = _list_of_dicts(document, "categories", self.path)
-        self.image_ids = np.array([_integer(e, "id", self.path) for e in entries], dtype=np.int64)
-        self.file_names = [_text(e, "file_name", self.path) for e in entries]
-        self.sizes = [(_side(e.get("height")), _side(e.get("width"))) for e in entries]
+        entries = an.entries(document, "images", self.path)
+        self.categories: list[dict[str, Any]] = an.entries(document, "categories", self.path)
+        self.image_ids = np.array([an.integer(e, "id", self.path) for e in entries], dtype=np.int64)
+        self.file_names = [an.text(e, "file_name", self.path) for e in entries]
+        self.sizes = [(an.side(e.get("height")), an.side(e.get("width"))) for e in entries]
         if columns is None:
             columns = json_labels.Columns(1.0 if published_labels else 0.0)
-            for a in _list_of_dicts(document, "annotations", self.path):
-                one = _annotation(a, self.path, skipped)
+            for a in an.entries(document, "annotations", self.path):
+                one = an.annotation(a, self.path, skipped)
                 if one is not None:
                     columns.add(one)
         self._keep(columns)
@@ -97,7 +88,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
     def _keep(self, columns: json_labels.Columns) -> None:
         if len(np.unique(self.image_ids)) != len(self.image_ids):
             raise DataError(f"{self.path}: an image id occurs twice; make ids unique")
-        categories = np.array([_integer(c, "id", self.path) for c in self.categories], dtype=np.int64)
+        categories = np.array([an.integer(c, "id", self.path) for c in self.categories], dtype=np.int64)
         images, labels = _places(columns.image_id, self.image_ids), _places(columns.category_id, categories)
         if min(images.min(initial=0), labels.min(initial=0)) < 0:
             i = int(np.argmax((images < 0) | (labels < 0)))
@@ -149,46 +140,13 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
 
     def image_path(self, i: int) -> Path:
         """The file of image i. Raises DataError for a name that climbs out of the folder; links are followed."""
-        name = self.file_names[i]
-        path = os.path.normpath(name)
-        if os.path.isabs(path) or path.split(os.sep)[0] == os.pardir:
-            raise DataError(f"{self.path}: file_name {name!r} leads out of {self.folder}; image files must lie inside it")
-        return self.folder / path
+        return an.image_path(self.folder, self.file_names[i], self.path)
 
     def __add__(self, other: Any) -> ConcatDataset[Any]:
         return number_parts(ConcatDataset([self, other]))
 
 
 PCSDataset = PcsDataset  # its name up to version 0.3
-
-
-class Skipped:
-    """Annotations that cannot be used: collected to be named in one warning, or refused at once if ``strict``."""
-
-    def __init__(self, path: Path, strict: bool) -> None:
-        self.path, self.strict = path, strict
-        self.ids: list[Any] = []
-        self.reasons: list[str] = []
-
-    def add(self, annotation: Any, error: DataError) -> None:
-        if self.strict:
-            raise error
-        self.ids.append(annotation)
-        if len(self.reasons) < 5:
-            self.reasons.append(str(error).removeprefix(f"{self.path}: "))
-
-    def forget(self) -> None:
-        """Start anew."""
-        self.ids, self.reasons = [], []
-
-    def warn(self) -> None:
-        if self.ids:
-            more = f"; and {len(self.ids) - 5} more" if len(self.ids) > 5 else ""
-            warnings.warn(
-                f"{self.path}: {len(self.ids)} annotations cannot be used and are skipped: {'; '.join(self.reasons)}{more}. "
-                "Correct them, or refuse such files with strict=True",
-                stacklevel=4,
-            )
 
 
 def number_parts(data: Any) -> Any:
@@ -210,50 +168,14 @@ def _number(data: Any, first: int) -> None:
         data.first_index = first
 
 
-def _stem(path: Path) -> str:
-    for suffix in SUFFIXES:
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    raise DataError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
-
-
-def _read(path: Path, shift: float, skipped: Skipped) -> tuple[dict[str, Any], json_labels.Columns | None]:
+def _read(path: Path, shift: float, skipped: an.Skipped) -> tuple[dict[str, Any], json_labels.Columns | None]:
     """The document, and its annotations where they could be read apart."""
-    with _readable(path):
-        streamed = json_labels.stream(path, lambda a: _annotation(a, path, skipped), shift)
+    with an.readable(path):
+        streamed = json_labels.stream(path, lambda a: an.annotation(a, path, skipped), shift)
     if streamed is not None:
         return streamed
     skipped.forget()
-    return read_json(path), None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a plain or gzip-compressed file. Raises DataError."""
-    with _readable(path):
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        document = json.loads(raw)
-    if not isinstance(document, dict):
-        raise DataError(
-            f"{path}: expected a JSON object with images, annotations and categories, got a {type(document).__name__}"
-        )
-    return document
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Raises DataError for what goes wrong when a JSON file is read."""
-    try:
-        yield
-    except DataError:
-        raise
-    except FileNotFoundError as e:
-        raise DataError(f"{path}: no such file") from e
-    except (OSError, EOFError, zlib.error) as e:
-        raise DataError(f"{path}: cannot be read ({e}); is it complete?") from e
-    except (ValueError, RecursionError) as e:
-        raise DataError(f"{path}: not valid JSON ({e}); is it complete?") from e
+    return an.read_json(path), None
 
 
 def _places(values: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -267,126 +189,6 @@ def _places(values: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int
     places = order[places]
     places[absent] = -1
     return places
-
-
-def _list_of_dicts(document: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
-    value = document.get(key)
-    if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
-        raise DataError(f"{path}: {key!r} must be a list of objects, as in COCO files")
-    return value
-
-
-def _integer(entry: dict[str, Any], key: str, path: Path) -> int:
-    value = entry.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
-        raise DataError(f"{path}: entry {entry.get('id')}: {key!r} must be an integer, got {value!r}")
-    return value
-
-
-def _side(value: Any) -> Any:
-    """A number of px; some converters write it as text."""
-    return int(value) if isinstance(value, str) and value.strip().isdigit() else value
-
-
-def _text(entry: dict[str, Any], key: str, path: Path) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise DataError(f"{path}: entry {entry.get('id')}: {key!r} must be a file name, got {value!r}")
-    return value
-
-
-def _annotation(a: Any, path: Path, skipped: Skipped) -> json_labels.Annotation | None:
-    """One entry of the annotations; None for a crowd, and for what cannot be used."""
-    crowd = a.get("iscrowd")
-    if crowd and not (isinstance(crowd, str) and crowd.strip().lower() in NO):  # some converters write text
-        return None
-    image, category = _integer(a, "image_id", path), _integer(a, "category_id", path)
-    try:
-        return json_labels.Annotation(a.get("id"), image, category, *_shape_of(a, path))
-    except DataError as e:
-        skipped.add(a.get("id"), e)
-        return None
-
-
-def usable(annotation: dict[str, Any], path: Path) -> bool:
-    """Whether an annotation of the file is among the data set's objects."""
-    return _annotation(annotation, path, Skipped(path, strict=False)) is not None
-
-
-def oriented(annotation: dict[str, Any]) -> bool:
-    """Whether its ``bbox`` has the five numbers of the published files."""
-    box = annotation.get("bbox")
-    return isinstance(box, list | tuple) and len(box) == 5
-
-
-def _shape_of(annotation: dict[str, Any], path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The oriented box (5,) and outline (K, 2) of one annotation. Raises DataError where neither says where it is."""
-    where = f"{path}: annotation {annotation.get('id')}"
-    outline = _outline(annotation.get("segmentation") or [], where)
-    try:
-        numbers = _box_numbers(annotation.get("bbox"), where)
-    except DataError:
-        if outline is None:
-            raise
-        numbers = np.zeros(4)  # the polygon says it
-    if len(numbers) == 5:
-        box = bx.le90(np.append(numbers[:4], -np.radians(numbers[4]))[None])[0]
-    elif outline is not None:
-        box = bx.min_area_box(outline)
-        if box[3] <= 1e-9 * box[2]:
-            raise DataError(f"{where}: the polygon {outline.tolist()} has no area")
-    else:
-        x, y, w, h = numbers
-        box = bx.le90(np.array([[x + w / 2, y + h / 2, w, h, _turned(annotation, where)]]))[0]
-    if np.abs(box[:4]).max() > LARGEST or box[2:4].min() < SMALLEST:
-        raise DataError(f"{where}: a box of {box[2]:g} x {box[3]:g} px at ({box[0]:g}, {box[1]:g}) fits no image")
-    return box, outline if outline is not None else bx.box_corners(box[None])[0]
-
-
-def _turned(annotation: dict[str, Any], where: str) -> float:
-    """By how many radians, clockwise, an upright box is turned about its centre: CVAT writes degrees among the attributes."""
-    attributes = annotation.get("attributes")
-    degrees = attributes.get("rotation") if isinstance(attributes, dict) else None
-    if degrees is None:
-        return 0.0
-    try:
-        radians = float(np.radians(float(degrees)))
-    except (TypeError, ValueError):
-        radians = np.nan
-    if not np.isfinite(radians):
-        raise DataError(f"{where}: the attribute 'rotation' must be a number of degrees, got {str(degrees)[:40]!r}")
-    return radians
-
-
-def _box_numbers(value: Any, where: str) -> NDArray[np.float64]:
-    numbers = _numbers(value, f"{where}: 'bbox'")
-    if len(numbers) not in (4, 5) or (numbers[2:4] <= 0).any():
-        raise DataError(
-            f"{where}: 'bbox' must be [cx, cy, w, h, degrees] or [x, y, w, h] with w, h > 0, got {numbers.tolist()}"
-        )
-    return numbers
-
-
-def _outline(segments: Any, where: str) -> NDArray[np.float64] | None:
-    if not isinstance(segments, list):
-        raise DataError(f"{where}: 'segmentation' must be a list of polygons (run-length masks are read of crowds only)")
-    parts = [_numbers(s, f"{where}: 'segmentation'") for s in segments]
-    for p in parts:
-        if len(p) < 6 or len(p) % 2:
-            raise DataError(f"{where}: a polygon needs at least 3 points as [x1, y1, x2, y2, ...], got {len(p)} numbers")
-    if len(parts) > 1:  # one crystal seen in several pieces: its outline goes around all of them
-        return bx.convex_hull(np.concatenate(parts).reshape(-1, 2))
-    return parts[0].reshape(-1, 2) if parts else None
-
-
-def _numbers(value: Any, where: str) -> NDArray[np.float64]:
-    try:
-        out = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        out = np.array(np.nan)
-    if out.ndim != 1 or not np.isfinite(out).all():
-        raise DataError(f"{where} must be a list of finite numbers, got {str(value)[:80]}")
-    return out
 
 
 def read_grey(path: str | os.PathLike[str], white: float | None = None) -> Tensor:

@@ -24,7 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from . import __version__
-from .data import SUFFIXES, PcsDataset, oriented, read_json, usable
+from .annotations import oriented, read_json, stem, usable
+from .boxes import polygon_area
+from .data import PcsDataset
 from .errors import DataError, InputError, OutputError, PcsError
 from .files import left_over, made_folder, written
 from .pipeline import Pipeline, default_pipeline
@@ -114,8 +116,8 @@ class _Job:
         for a in self.document["annotations"]:
             if usable(a, data.path):
                 self.annotations[position[a["image_id"]]].append(a)
-        stem = next(data.path.name.removesuffix(s) for s in SUFFIXES if data.path.name.endswith(s))
-        self.out, self.json, self.folder, self.plans = out, out / f"{stem}.json", out / stem, out / "plans"
+        name = stem(data.path)
+        self.out, self.json, self.folder, self.plans = out, out / f"{name}.json", out / name, out / "plans"
         self.names = [os.path.splitext(name)[0] + ".png" for name in data.file_names]
         self.blocks = -(-len(data) // BLOCK)
 
@@ -296,8 +298,7 @@ def _published(annotations: list[dict[str, Any]], target: Mapping[str, Any], kee
             continue
         points = polygon.double().numpy()
         bbox = _oriented(box) if oriented(a) else _upright(points)
-        x, y = points.T
-        area = abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2
+        area = polygon_area(points)
         outline = [round(float(v), _DECIMALS) for v in points.ravel()]
         out.append({**a, "area": round(area, _DECIMALS), "bbox": bbox, "segmentation": [outline]})
     return out

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .annotations import SUFFIXES
 from .base import Augmentation, Step
-from .data import SUFFIXES, PcsDataset, read_grey
+from .data import PcsDataset, read_grey
 from .errors import DataError, InputError
 from .files import made_folder, written
 from .microscope import microscope_pipeline

@@ -67,7 +67,7 @@ def read_grey(
     except Image.DecompressionBombError as e:
         raise DataError(f"{path}: refused, it would decompress to too many pixels ({e})") from e
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, zlib.error) as e:
-        raise DataError(f"{path}: not a readable image ({e})") from e
+        raise DataError(f"{path}: not a readable image (cannot be read: {e})") from e
     full = float(white) if white is not None else _guessed(values, image.mode == "F", path)
     return np.clip(np.round(np.nan_to_num(values) * (255 / full)), 0, 255).astype(np.uint8)
 

@@ -18,26 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from . import boxes as bx
+from .annotations import LARGEST, SMALLEST, Annotation
 
 BLOCK = 2**18  # bytes of text
-LARGEST, SMALLEST = 1e7, 1e-6  # px of boxes: beyond, float32 is too coarse or 0
-
-
-class Annotation(NamedTuple):
-    """One crystal. box: (5,) as everywhere here; outline: (K, 2); px, float64."""
-
-    id: Any
-    image_id: int
-    category_id: int
-    box: NDArray[np.float64]
-    outline: NDArray[np.float64]
 
 
 class _Column:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pcs_augment.boxes import box_corners
+
 Colour = tuple[int, int, int]
 Image = NDArray[np.uint8]
 
@@ -15,14 +17,6 @@ SMALL, LARGE = 8.0**2, 24.0**2  # px^2: small boxes are below the first, large o
 CLASSES = {"small": (230, 159, 0), "medium": (0, 200, 255), "large": (255, 80, 150)}  # seen on any grey, and apart by most eyes
 BOX: Colour = (40, 40, 40)
 _FINE = 4  # lines are drawn so much larger and then averaged, since Pillow's have hard edges
-
-
-def corners(boxes: ArrayLike) -> NDArray[np.float64]:
-    """(N, 4, 2) corners of (N, 5) oriented boxes cx, cy, w, h, theta (px, rad clockwise on screen), clockwise on screen."""
-    b = np.asarray(boxes, dtype=np.float64).reshape(-1, 5)
-    c, s = np.cos(b[:, 4]), np.sin(b[:, 4])
-    along, across = np.stack((c, s), -1) * b[:, 2:3] / 2, np.stack((-s, c), -1) * b[:, 3:4] / 2
-    return b[:, None, :2] + np.stack((-along - across, along - across, along + across, across - along), 1)
 
 
 def size_classes(boxes: ArrayLike) -> NDArray[np.int64]:
@@ -81,7 +75,7 @@ def labelled(
     """
     palette = list(CLASSES.values())
     colours = [palette[k] for k in size_classes(boxes)]
-    frames = list(corners(boxes)) if boxed else []
+    frames = list(box_corners(np.asarray(boxes, dtype=np.float64).reshape(-1, 5))) if boxed else []
     return outlined(pixels, [*frames, *polygons], [BOX] * len(frames) + colours, scale=scale, line=line)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pcs_augment.boxes import polygon_area
 from pcs_augment.files import written
 
 from ..shards import Reader, Record
@@ -146,7 +147,7 @@ def _write_split(job: Job, split: str, reader: Reader, compress: bool, note: dic
                         "image_id": record.image_id,
                         "category_id": 1,
                         "iscrowd": 0,
-                        "area": round(hull_area(polygon), _DECIMALS),
+                        "area": round(polygon_area(polygon), _DECIMALS),
                         **{key: values[i] for key, values in described.items()},
                     }
                 )
@@ -190,9 +191,3 @@ def _write_json(path: Path, head: dict[str, Any], lists: dict[str, Iterable[str]
                     separator = ",\n"
                 file.write("\n]")
             file.write("}\n")
-
-
-def hull_area(polygon: NDArray[Any]) -> float:
-    """Area in px^2 of a simple polygon (K, 2); as in ``geometry``, which an exporter must not load: it brings SciPy."""
-    x, y = polygon.astype(np.float64).T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)

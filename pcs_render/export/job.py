@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pcs_augment.files import LOCK, left_over, locked, made_folder, temporary_name, written
 
 from .. import __version__
@@ -141,15 +138,6 @@ def put(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as e:
         raise OutputError(f"cannot write {path}: {e.strerror}; name a writable place with enough free space") from e
-
-
-def corners(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(N, 4, 2) corners of oriented boxes (N, 5), clockwise on screen, in px."""
-    cx, cy, w, h, theta = boxes.astype(np.float64).T
-    along = np.stack([np.cos(theta), np.sin(theta)], -1)
-    across = np.stack([-along[:, 1], along[:, 0]], -1)
-    u, v = along * w[:, None] / 2, across * h[:, None] / 2
-    return np.stack([cx, cy], -1)[:, None] + np.stack([-u - v, u - v, u + v, v - u], 1)
 
 
 def name(image_id: int) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pcs_augment.boxes import box_corners
 from pcs_augment.files import written
 
 from ..shards import Reader, Record
-from .job import Exported, Job, Progress, corners, exporting, folder_for_files, name, put
+from .job import Exported, Job, Progress, exporting, folder_for_files, name, put
 
 
 def dota(
@@ -49,7 +50,7 @@ def dota(
     """
 
     def lines(record: Record) -> str:
-        rows = corners(record.boxes).reshape(-1, 8)
+        rows = box_corners(record.boxes.astype(np.float64)).reshape(-1, 8)
         return "".join(" ".join(f"{v:.3f}" for v in row) + " crystal 0\n" for row in rows.tolist())
 
     with exporting("dota", folder, out, validation, incomplete, progress, {}) as job:
@@ -94,7 +95,7 @@ def yolo_obb(
     """
 
     def lines(record: Record) -> str:
-        rows = (corners(record.boxes) / np.array([record.width, record.height])).reshape(-1, 8)
+        rows = (box_corners(record.boxes.astype(np.float64)) / np.array([record.width, record.height])).reshape(-1, 8)
         return "".join("0 " + " ".join(f"{v:.7f}" for v in row) + "\n" for row in rows.tolist())
 
     with exporting("yolo-obb", folder, out, validation, incomplete, progress, {}) as job:

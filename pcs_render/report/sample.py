@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pcs_augment.annotations import folder_beside
+
 from ..errors import DataError, InputError
 from ..labels import Labels, labels
 from ..scene import FORMAT, Scene
@@ -288,7 +290,7 @@ def from_json(
         True
     """
     document = coco.Document(Path(path), published_labels)
-    folder = Path(images) if images is not None else coco.folder_beside(Path(path))
+    folder = Path(images) if images is not None else folder_beside(Path(path))
     facts = _sizes(document.sizes)
     if settings is None:
         settings = _for_size(Settings(), document.sizes)

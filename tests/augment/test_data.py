@@ -78,7 +78,7 @@ def test_sample_boxes_lie_on_their_outlines():
     for i in range(12):
         target = data.target(i)
         for corners, outline in zip(box_corners(target["boxes"].double()), target["polygons"]):
-            box = pa.data.bx.min_area_box(outline.double().numpy())
+            box = pa.boxes.min_area_box(outline.double().numpy())
             from_outline = box_corners(torch.from_numpy(box)[None])[0]
             assert float(torch.cdist(from_outline, corners).min(1).values.max()) < 0.6 + 0.02 * box[2]
 

@@ -17,7 +17,7 @@ FLOORS = {
     "pcs_augment": [
         {"errors", "files", "console", "sample"},
         {"dispatch", "eager", "checks", "plan", "transfer", "statistics", "boxes"},
-        {"rng", "ragged", "keys", "raster", "gaussian"},
+        {"rng", "ragged", "keys", "raster", "gaussian", "annotations"},
         {"noise", "targets", "fields", "stamps"},
         {"kernels", "clipping", "placing"},
         {"base"},

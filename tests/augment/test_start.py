@@ -1,7 +1,9 @@
 """Start-up: the ground floor and the help of commands cost no torch."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,8 @@ import pytest
     "code",
     [
         "import pcs_augment",
-        "import pcs_augment.files, pcs_augment.errors, pcs_augment.images",
+        "import pcs_augment.files, pcs_augment.errors, pcs_augment.console",
+        "import pcs_augment.boxes, pcs_augment.annotations, pcs_augment.images",
         "import pcs_augment.cli; pcs_augment.cli.main(['--help'])",
         "import pcs_augment.cli; pcs_augment.cli.main(['preview', '--help'])",
         "import pcs_render.cli; pcs_render.cli.main(['--help'])",
@@ -40,6 +43,25 @@ def test_public_names_are_there_and_others_are_not():
     assert set(pa.__all__) <= set(dir(pa))
     with pytest.raises(AttributeError, match="no attribute 'Blurr'"):
         _ = pa.Blurr
+
+
+def test_type_checkers_see_the_names_that_are_loaded_on_first_use():
+    """One list: what the block for type checkers names, and from where, is the table that runs."""
+    import pcs_augment as pa
+
+    tree = ast.parse(Path(pa.__file__).read_text(encoding="utf-8"))
+    (block,) = (n for n in tree.body if isinstance(n, ast.If))
+    seen = [(i.module.partition(".")[0], a.name, a.asname) for i in block.body for a in i.names]
+    assert sorted(seen) == sorted((home, name, name) for home, names in pa._HOMES.items() for name in names)
+    steps = {k for k, v in vars(pa.steps).items() if isinstance(v, type) and issubclass(v, pa.Step)}
+    assert steps == set(pa._HOMES["steps"]) == set(pa.steps.__all__)
+
+
+def test_modules_are_attributes():
+    import pcs_augment as pa
+
+    for name in ("boxes", "rng", "reference", "steps"):
+        assert getattr(pa, name).__name__ == f"pcs_augment.{name}"
 
 
 def test_old_names_stay():

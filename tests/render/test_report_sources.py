@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from samples import SMALL, data_set, scenes
 
+from pcs_augment.annotations import folder_beside
 from pcs_render import export, report
 from pcs_render.errors import DataError
-from pcs_render.report import coco
 from pcs_render.shards import Reader
 
 
@@ -122,7 +122,7 @@ def test_images_outside_the_folder_or_broken(tmp_path):
         with pytest.raises(DataError, match=told):
             report.write(sample, tmp_path / "out")
         assert not (tmp_path / "out" / report.PAGE).exists()
-    assert coco.folder_beside(tmp_path / "x.json.gzip") == tmp_path / "x"
+    assert folder_beside(tmp_path / "x.json.gzip") == tmp_path / "x"
 
 
 def test_a_damaged_scene_is_told(shapes, tmp_path, monkeypatch):
