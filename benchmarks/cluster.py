@@ -34,7 +34,7 @@ def workers() -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().startswith(b"ray::Worker"):
+            if path.read_bytes().startswith(b"ray::RenderActor"):
                 found.append(int(path.parent.name))
         except OSError:
             continue

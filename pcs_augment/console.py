@@ -17,6 +17,7 @@ from typing import Any
 from .errors import InputError, PcsError
 
 MINUTE = 60.0  # seconds between lines where there is no terminal
+OnProgress = Callable[[int, int], None]  # told how many are done, of how many; a ``Progress`` is one
 
 
 def guarded(

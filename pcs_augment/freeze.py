@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from . import __version__
 from .annotations import oriented, read_json, stem, usable
 from .boxes import polygon_area
+from .console import OnProgress
 from .data import PcsDataset
 from .errors import DataError, InputError, OutputError, PcsError
 from .files import left_over, made_folder, written
@@ -59,7 +60,7 @@ def freeze(
     batch_size: int = 32,
     workers: int = 0,
     device: torch.device | str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> Frozen:
     """Augment every image of a PCS or COCO JSON once by the default pipeline and write the result to the folder ``out``.
 
@@ -74,7 +75,7 @@ def freeze(
     pipeline = default_pipeline(seed, min_edge, threshold)
     pipeline.draw((1, 1, 1, 1), epoch=epoch)  # refuses a wrong epoch before anything is written
     seed, epoch, threshold = int(seed), int(epoch), int(threshold)
-    job = _Job(PcsDataset(annotations, images, published_labels), Path(out), pipeline, epoch)
+    job = _Freezing(PcsDataset(annotations, images, published_labels), Path(out), pipeline, epoch)
     settings = {
         "version": __version__,
         "data": job.fingerprint(),
@@ -105,7 +106,7 @@ def freeze(
     return Frozen(job.json, len(job.data), objects, sum(map(len, job.annotations)) - objects, done[0])
 
 
-class _Job:
+class _Freezing:
     """What is frozen, how, and where it goes."""
 
     def __init__(self, data: PcsDataset, out: Path, pipeline: Pipeline, epoch: int) -> None:
@@ -216,7 +217,7 @@ class _Block:
     plans: dict[tuple[int, ...], list[Plan]] = field(default_factory=dict)  # by image size
     writing: list[Future[None]] = field(default_factory=list)
 
-    def finish(self, job: _Job) -> None:
+    def finish(self, job: _Freezing) -> None:
         for f in self.writing:
             f.result()
         names = []
@@ -250,7 +251,7 @@ class _Chunks(Dataset[Any]):
 
 
 def _run(
-    job: _Job, todo: list[int], batch_size: int, workers: int, device: torch.device, advance: Callable[[int], None]
+    job: _Freezing, todo: list[int], batch_size: int, workers: int, device: torch.device, advance: Callable[[int], None]
 ) -> None:
     chunks = [(b, job.rows(b)[k : k + batch_size]) for b in todo for k in range(0, BLOCK, batch_size)]
     chunks = [(b, rows) for b, rows in chunks if rows]
@@ -274,7 +275,9 @@ def _run(
         pool.shutdown(cancel_futures=True)
 
 
-def _augment(job: _Job, block: _Block, images: Tensor, rows: list[int], device: torch.device, pool: ThreadPoolExecutor) -> None:
+def _augment(
+    job: _Freezing, block: _Block, images: Tensor, rows: list[int], device: torch.device, pool: ThreadPoolExecutor
+) -> None:
     targets = [job.data.target(i) for i in rows]
     plan = job.pipeline.draw(images.shape, targets, rows, job.epoch)
     out, new = job.pipeline.apply(images.to(device), targets, plan)

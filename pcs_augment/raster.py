@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .statistics import sqrt
+from .sums import sqrt
 from .transfer import to_device
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from ._worker import BEAT
 from .errors import BlenderError, InputError
 from .geometry import crystal_solid
 from .locate import Blender, explained, find, require_version
-from .process import Lost, Worker
+from .process import Lost, WorkerProcess
 from .profile import Profile
 from .scene import Scene
 
@@ -55,7 +55,7 @@ class Rendered:
 def started(blender: Blender, patience: float = 600.0) -> Blender:
     """The same with its version, learnt by starting it once. Raises BlenderError when it does not start or is another one."""
     with tempfile.TemporaryDirectory(prefix="pcs-render-", ignore_cleanup_errors=True) as folder:
-        worker = Worker(blender.command, Path(folder))
+        worker = WorkerProcess(blender.command, Path(folder))
         try:
             _greet(worker, blender, patience)
         except Lost as e:
@@ -85,7 +85,7 @@ def memory_limit(width: int, height: int) -> int:
     return 4096 + (256 * width * height >> 20)
 
 
-def _greet(worker: Worker, blender: Blender, patience: float, limit: int = 1 << 40) -> None:
+def _greet(worker: WorkerProcess, blender: Blender, patience: float, limit: int = 1 << 40) -> None:
     """Wait until the worker can take jobs. Raises Lost, or BlenderError for what no other worker would do better."""
     answer = worker.answer(patience, patience, limit, "start")
     if answer["kind"] == "unusable":
@@ -141,7 +141,7 @@ class Renderer:
         self._recycle, self._patience, self._heartbeat = recycle, patience, heartbeat
         self._memory = memory_limit
         self._folder = tempfile.TemporaryDirectory(prefix="pcs-render-", ignore_cleanup_errors=True)
-        self._worker: Worker | None = None
+        self._worker: WorkerProcess | None = None
         self._greeted = self._closed = False
         self._lock = threading.Lock()
 
@@ -199,7 +199,7 @@ class Renderer:
         limit = (self._memory or memory_limit(*size)) << 20
         if self._worker is None:
             self._greeted = False
-            self._worker = Worker(self._blender.command, Path(self._folder.name))
+            self._worker = WorkerProcess(self._blender.command, Path(self._folder.name))
             self._require_open()  # ``close`` may have looked for a worker just before
             _greet(self._worker, self._blender, patience, limit)
             self._greeted = True
@@ -234,7 +234,7 @@ class Renderer:
             "output": str(Path(self._folder.name) / "picture.png"),
         }
 
-    def _watched(self, worker: Worker, job: dict[str, Any], patience: float, limit: int) -> dict[str, Any]:
+    def _watched(self, worker: WorkerProcess, job: dict[str, Any], patience: float, limit: int) -> dict[str, Any]:
         """The answer to the job. Raises Lost when it is not done."""
         Path(job["output"]).unlink(missing_ok=True)
         path = Path(self._folder.name) / "job.json"

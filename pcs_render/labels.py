@@ -12,7 +12,7 @@ from .scene import Scene
 
 
 @dataclass(frozen=True)
-class Labels:
+class SceneLabels:
     """One entry per crystal, in the order in which they were placed.
 
     Attributes:
@@ -42,7 +42,7 @@ class Labels:
         return np.argsort(self.depth, kind="stable")
 
 
-def labels(scene: Scene) -> Labels:
+def labels(scene: Scene) -> SceneLabels:
     """Label every crystal of a scene, occluded or not.
 
     Outlines are those of the visible part: what lies outside the image is cut off, and the box is the smallest rectangle around
@@ -75,7 +75,7 @@ def labels(scene: Scene) -> Labels:
         polygons.append(polygon)
         depth.append(away)
         crystals.append(crystal)
-    return Labels(
+    return SceneLabels(
         np.array(boxes).reshape(-1, 5),
         polygons,
         np.array(depth),

@@ -33,7 +33,7 @@ class Lost(Exception):
     """A worker is of no more use; the message says why."""
 
 
-class Worker:
+class WorkerProcess:
     """One process that reads lines and answers JSON lines ``{"kind": ...}`` on the file descriptor that it is told.
 
     ``command`` is completed by that descriptor and by ``folder``, which is the process's to remove when its standard input

@@ -7,12 +7,13 @@ import dataclasses
 import hashlib
 import itertools
 import queue
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from pcs_augment.console import OnProgress
 
 from . import generate, habits
 from .blender import Renderer, SceneFailed
@@ -22,10 +23,8 @@ from .labels import labels
 from .profile import RECIPE, Profile
 from .scene import Scene
 from .settings import Settings, settings_from
-from .shards import Manifest, Plan, Record, Writer
+from .shards import DataSetPlan, Manifest, Record, Writer
 from .shards.manifest import NAME as MANIFEST
-
-Progress = Callable[[int, int], None]  # images done, of how many
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def record(scene: Scene, png: bytes, seconds: float) -> Record:
     )
 
 
-def make(plan: Plan, job: Job, renderer: Renderer, image: int) -> None:
+def make(plan: DataSetPlan, job: Job, renderer: Renderer, image: int) -> None:
     """Render one image and keep it, or put it into quarantine when Blender fails on it again and again."""
     scene = job.scene(image)
     try:
@@ -137,7 +136,7 @@ def resumed(job: Job, old: Manifest | None) -> Job:
     return dataclasses.replace(job, settings=settings_from(old.settings))
 
 
-def produce(writer: Writer, job: Job, renderers: list[Renderer], progress: Progress | None = None) -> Manifest:
+def produce(writer: Writer, job: Job, renderers: list[Renderer], progress: OnProgress | None = None) -> Manifest:
     """Render what is missing, one image at a time on each of the (opened) renderers, and finish shard after shard.
 
     It can be stopped at any moment, even by kill -9: at most the images being rendered are lost. Raises BlenderError when

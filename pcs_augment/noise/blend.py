@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..checks import check_positive
 from ..errors import InputError
-from ..statistics import deviation, exp2_twice
+from ..sums import deviation, exp2_twice
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..plan import Table
-from ..statistics import histogram
+from ..sums import histogram
 from ..transfer import send, to_device
 from .equalize import equalize, equalize_8bit
 from .interference import LEVELS, distances, phases, resonant, share_within, wave

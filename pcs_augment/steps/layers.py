@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from .. import statistics
+from .. import sums
 from ..base import Step
 from ..checks import Shape, check_integers, check_interval, check_positive
 from ..dispatch import operator
@@ -107,7 +107,7 @@ def _add_layers(images: Tensor, table: Table, kind: str, c: float, equalize_laye
 
 
 def _blend(images: Tensor, both: Tensor, c: float) -> Tensor:
-    strength = per_image(statistics.deviation(images)) * c
+    strength = per_image(sums.deviation(images)) * c
     return blend_with(images, both[:, 0], both[:, 1], strength)
 
 

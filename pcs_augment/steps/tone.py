@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .. import statistics
+from .. import sums
 from ..base import Step
 from ..checks import Shape, check_interval, check_positive
 from ..dispatch import operator
@@ -46,7 +46,7 @@ def scale(images: Tensor, sample: Tensor, factor: Tensor) -> None:
 
 
 def _stretched(x: Tensor, factor: Tensor) -> Tensor:
-    middle = per_image(statistics.mean(x))
+    middle = per_image(sums.mean(x))
     return x.sub_(middle).mul_(per_image(factor)).add_(middle).clamp_(0, 1)
 
 

@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pcs_augment.console import OnProgress
+
 from ..errors import DataError, InputError, PcsError
-from ..production import Progress
-from ..shards import Plan, ShardSummary, Writer
+from ..shards import DataSetPlan, ShardSummary, Writer
 from . import on_node
 
 LOOK = 2.0  # seconds between looks at which nodes there are
@@ -74,7 +75,7 @@ class Piece:
 
 
 @dataclass(eq=False)
-class Worker:
+class RayWorker:
     actor: Any
     node: str = ""  # id; empty until it has started
     heard: float = 0.0  # when it last answered, or was given something to do
@@ -85,7 +86,7 @@ class Run:
     """Hands out what a writer misses until nothing is left.
 
     Args:
-        setup: What ``on_node.Worker.start`` takes.
+        setup: What ``on_node.RenderActor.start`` takes.
         limit: Workers to use; None: as many as there is room for.
         piece: Images handed out at a time, at most.
         patience: Seconds until a worker that does not answer is replaced.
@@ -96,14 +97,14 @@ class Run:
         self,
         ray: Any,
         writer: Writer,
-        plan: Plan,
+        plan: DataSetPlan,
         setup: tuple[Any, ...],
         needs: Needs,
         *,
         limit: int | None,
         piece: int,
         patience: float,
-        progress: Progress,
+        progress: OnProgress,
         say: Callable[[str], None],
         measured: Callable[[int, float, int], None],
     ):
@@ -111,14 +112,14 @@ class Run:
         self.limit, self.piece, self.patience = limit, piece, patience
         self.progress, self.say, self.measured = progress, say, measured
         takes: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "scheduling_strategy": "SPREAD"}
-        self.actor = ray.remote(**takes, max_restarts=0, concurrency_groups={ENDING: 1})(on_node.Worker)
+        self.actor = ray.remote(**takes, max_restarts=0, concurrency_groups={ENDING: 1})(on_node.RenderActor)
         todo = writer.missing()
         self.left = {t.index: set(t.ids) for t in todo}  # images to be made, of shards to be finished
         self.fresh = deque((t.index, deque(t.ids)) for t in todo if t.ids)  # handed out to nobody yet
         self.again = deque(Piece(t.index, ()) for t in todo if not t.ids)  # goes before what is fresh
-        self.workers: list[Worker] = []
+        self.workers: list[RayWorker] = []
         self.unfit: dict[str, list[Any]] = {}  # by node, actors that stay there idle lest another be put in their place
-        self.flying: dict[Any, tuple[Worker, Piece | None]] = {}
+        self.flying: dict[Any, tuple[RayWorker, Piece | None]] = {}
         self.deaths: Counter[int] = Counter()  # by image, workers that died over it
         self.losses = self.most = 0
         self.looked, self.populated = 0.0, time.monotonic()
@@ -179,19 +180,19 @@ class Run:
             )
         wanted = min(room - idle if self.limit is None else self.limit, max(1, self._missing()))
         while len(self.workers) < wanted:
-            worker = Worker(self.actor.remote())
+            worker = RayWorker(self.actor.remote())
             self.workers.append(worker)
             self.flying[worker.actor.start.remote(*self.setup)] = worker, None
         self.most = max(self.most, len(self.workers))
 
-    def _drop(self, worker: Worker) -> None:
+    def _drop(self, worker: RayWorker) -> None:
         """Strike a worker off; others get its work."""
         self.workers.remove(worker)
         self.flying = {r: (w, p) for r, (w, p) in self.flying.items() if w is not worker}
         self.again.extendleft(reversed(worker.pieces))
         self.looked = 0.0
 
-    def _leave_out(self, worker: Worker, reason: str) -> None:
+    def _leave_out(self, worker: RayWorker, reason: str) -> None:
         self._drop(worker)
         self.unfit.setdefault(worker.node, []).append(worker.actor)
         told = f"{self._where(worker)} {reason}"
@@ -199,7 +200,7 @@ class Run:
             self.reasons[told] = None
             self.say(f"left out: {told}")
 
-    def _lost(self, worker: Worker, reason: str) -> None:
+    def _lost(self, worker: RayWorker, reason: str) -> None:
         self._drop(worker)
         self._kill(worker.actor)
         self.losses += 1
@@ -213,7 +214,7 @@ class Run:
                     self.plan.give_up(image, f"{DEATHS} workers of the cluster died over it; the last one: {reason}")
                 break  # it had not come to the next one
 
-    def _where(self, worker: Worker) -> str:
+    def _where(self, worker: RayWorker) -> str:
         return next((name(n) for n in self.ray.nodes() if n["NodeID"] == worker.node), "a node that has gone")
 
     # who works on what
@@ -281,7 +282,7 @@ class Run:
             worker.pieces.remove(piece)
             self._finished(piece.shard, answer)
 
-    def _made(self, worker: Worker, piece: Piece, rendered: int, seconds: float, reason: str) -> None:
+    def _made(self, worker: RayWorker, piece: Piece, rendered: int, seconds: float, reason: str) -> None:
         self.rendered, self.seconds = self.rendered + rendered, self.seconds + seconds
         if rendered:
             self.losses = 0

@@ -22,12 +22,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pcs_augment.console import OnProgress
 from pcs_augment.files import written
 
 from .. import __version__
 from ..blender import DEVICES, TRIES, Renderer, time_limit
 from ..errors import InputError
-from ..production import Job, Progress
+from ..production import Job
 from ..shards import Manifest, Writer
 from . import on_node
 from .cost import estimate
@@ -141,7 +142,7 @@ def produce(
     patience: float | None = None,
     price: float | None = None,
     renderer: Opened | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     say: Say | None = None,
 ) -> Manifest:
     """Render on a cluster what is missing, and finish shard after shard.

@@ -71,7 +71,7 @@ def blender_version(version, pickled):
     return found, ""
 
 
-class Worker:
+class RenderActor:
     """A renderer that stays warm, and the data set that it works on. Once it is at fault it does nothing more."""
 
     def start(self, folder, token, version, shared):

@@ -1,7 +1,7 @@
 """Data sets in the formats of other tools, train and validation apart, streamed: memory does not grow with the data set."""
 
 from .coco import coco, pcs_json
-from .job import Exported
+from .exporting import Exported
 from .tar import webdataset
 from .text import dota, yolo_obb
 

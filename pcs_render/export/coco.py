@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcs_augment.boxes import polygon_area
+from pcs_augment.console import OnProgress
 from pcs_augment.files import written
 
 from ..shards import Reader, Record
-from .job import Exported, Job, Progress, exporting, folder_for_files, name, put
+from .exporting import Export, Exported, exporting, folder_for_files, name, put
 
 _DECIMALS = 3  # of px
 Describe = Callable[[Record], dict[str, list[Any]]]
@@ -31,7 +32,7 @@ def pcs_json(
     compress: bool = False,
     published_labels: bool = False,
     incomplete: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> list[Exported]:
     """Export the layout of the published PCS data set: ``train.json`` beside ``train/0000000000.png``, ``validation`` likewise.
 
@@ -74,7 +75,7 @@ def coco(
     validation: int | float | None = None,
     compress: bool = False,
     incomplete: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> list[Exported]:
     """Export plain COCO: files as ``pcs_json``, but ``bbox`` is [left, top, w, h] of the hull.
 
@@ -128,7 +129,7 @@ def _flat(polygon: NDArray[Any]) -> list[float]:
     return polygon.astype(np.float64).round(_DECIMALS).ravel().tolist()
 
 
-def _write_split(job: Job, split: str, reader: Reader, compress: bool, note: dict[str, Any], describe: Describe) -> Exported:
+def _write_split(job: Export, split: str, reader: Reader, compress: bool, note: dict[str, Any], describe: Describe) -> Exported:
     path = job.out / (f"{split}.json.gz" if compress else f"{split}.json")
     images = folder_for_files(job.out / split)
     folder_for_files(job.out)

@@ -12,11 +12,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pcs_augment.console import OnProgress
 from pcs_augment.files import written
 
 from ..errors import InputError
 from ..shards import Reader, Record
-from .job import Exported, Job, Progress, exporting, folder_for_files, name
+from .exporting import Export, Exported, exporting, folder_for_files, name
 
 
 def webdataset(
@@ -26,7 +27,7 @@ def webdataset(
     per_tar: int | None = None,
     validation: int | float | None = None,
     incomplete: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> list[Exported]:
     """Export a WebDataset: ``train-000000.tar`` and on, ``per_tar`` images each, and ``validation-000000.tar`` and on.
 
@@ -64,7 +65,7 @@ def webdataset(
         return [_write_split(job, s, r, per_tar or min(1000, max(1, len(r) // 16))) for s, r in job.readers.items()]
 
 
-def _write_split(job: Job, split: str, reader: Reader, per_tar: int) -> Exported:
+def _write_split(job: Export, split: str, reader: Reader, per_tar: int) -> Exported:
     count = max(1, -(-len(reader) // per_tar))
     for number in range(count):
         positions = range(number * per_tar, min((number + 1) * per_tar, len(reader)))

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from pcs_augment.boxes import box_corners
+from pcs_augment.console import OnProgress
 from pcs_augment.files import written
 
 from ..shards import Reader, Record
-from .job import Exported, Job, Progress, exporting, folder_for_files, name, put
+from .exporting import Export, Exported, exporting, folder_for_files, name, put
 
 
 def dota(
@@ -21,7 +22,7 @@ def dota(
     *,
     validation: int | float | None = None,
     incomplete: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> list[Exported]:
     """Export DOTA: ``train/images/0000000000.png`` with ``train/labelTxt/0000000000.txt``, and the same under ``val``.
 
@@ -67,7 +68,7 @@ def yolo_obb(
     *,
     validation: int | float | None = None,
     incomplete: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> list[Exported]:
     """Export YOLO-OBB of Ultralytics: ``dataset.yaml``, ``images/train/*.png``, ``labels/train/*.txt``, the same under ``val``.
 
@@ -111,7 +112,7 @@ def yolo_obb(
 
 
 def _write_split(
-    job: Job, split: str, reader: Reader, given: Path, images: Path, texts: Path, lines: Callable[[Record], str]
+    job: Export, split: str, reader: Reader, given: Path, images: Path, texts: Path, lines: Callable[[Record], str]
 ) -> Exported:
     folder_for_files(images)
     folder_for_files(texts)

@@ -25,7 +25,7 @@ SPARE = 4  # forms that are added at most to close a crystal
 
 
 @dataclass(frozen=True)
-class Plan:
+class Growth:
     """Forms and how far their faces are from the middle."""
 
     chosen: list[Index]
@@ -57,7 +57,7 @@ def grow(draw: exact.Draws, group: str, kind: Kind) -> Polyhedron | None:
     faces = low_forms(group)
     normals, lengths = cell.normals(faces)
     order = np.argsort(lengths, kind="stable").tolist()  # large spacings first: they grow slowest
-    plan = _PLANS[kind](draw, group, cell, {faces[i]: normals[i] for i in order})
+    plan = _GROWTHS[kind](draw, group, cell, {faces[i]: normals[i] for i in order})
     if plan is None:
         return None
     # of the distance, either way: one crystal in five is ideal, of bipyramids one in two, as many faces meet in their points
@@ -101,7 +101,7 @@ def _axis(draw: exact.Draws, group: str) -> int:
     return 2 if SYSTEMS[group] in ("tetragonal", "hexagonal") else draw.below(3)
 
 
-def _prism(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats], shortest: float, longest: float) -> Plan:
+def _prism(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats], shortest: float, longest: float) -> Growth:
     """Faces parallel to an axis, and others ``shortest`` to ``longest`` times as far out where they cut that axis."""
     axis = _axis(draw, group)
     zone, ends = [f for f in ranked if f[axis] == 0], [f for f in ranked if f[axis] != 0]
@@ -115,26 +115,26 @@ def _prism(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats
         return reach * abs(float(dot(ranked[face], direction))) * float(exact.exp(draw.uniform(0, 0.4)))
 
     spare = [f for f in zone if f not in sides][:2] + [f for f in ends if f not in caps][:2]
-    return Plan(sides + caps, spare, distance)
+    return Growth(sides + caps, spare, distance)
 
 
-def _needle(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Plan:
+def _needle(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Growth:
     return _prism(draw, group, cell, ranked, 2.5, 5.5)
 
 
-def _rod(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Plan:
+def _rod(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Growth:
     return _prism(draw, group, cell, ranked, 1.1, 2.4)
 
 
-def _block(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Plan:
+def _block(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Growth:
     """Half of them prisms as long as wide, half of them any forms together."""
     if SYSTEMS[group] != "cubic" and draw.below(2):
         return _prism(draw, group, cell, ranked, 0.8, 1.3)
     chosen = _some(draw, list(ranked)[:8], 1 + draw.below(4))
-    return Plan(chosen, [f for f in ranked if f not in chosen], lambda face: _spread(draw, 0.25))
+    return Growth(chosen, [f for f in ranked if f not in chosen], lambda face: _spread(draw, 0.25))
 
 
-def _plate(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Plan:
+def _plate(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Growth:
     """A pinacoid close to the middle, and one to three other forms around it."""
     axis = _axis(draw, group)
     broad = (int(axis == 0), int(axis == 1), int(axis == 2))
@@ -145,10 +145,10 @@ def _plate(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats
     def distance(face: Index) -> float:
         return thin if face == broad else _spread(draw, 0.35)
 
-    return Plan([broad, *around], [f for f in rest if f not in around], distance)
+    return Growth([broad, *around], [f for f in rest if f not in around], distance)
 
 
-def _bipyramid(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Plan | None:
+def _bipyramid(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Floats]) -> Growth | None:
     """Steep faces around c that meet in points, over a narrow prism; at times the points are cut or carry a blunter pyramid."""
     steep = []
     for face, normal in ranked.items():
@@ -177,10 +177,10 @@ def _bipyramid(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Fl
         if blunt:
             other, steepness = blunt[draw.below(len(blunt))]
             distances[other] = steepness * point * draw.uniform(0.7, 0.95)
-    return Plan(list(distances), [], distances.__getitem__)
+    return Growth(list(distances), [], distances.__getitem__)
 
 
-_PLANS: dict[Kind, Callable[[exact.Draws, str, Cell, dict[Index, Floats]], Plan | None]] = {
+_GROWTHS: dict[Kind, Callable[[exact.Draws, str, Cell, dict[Index, Floats]], Growth | None]] = {
     "plate": _plate,
     "rod": _rod,
     "needle": _needle,

@@ -11,17 +11,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from pcs_augment.console import OnProgress
 from pcs_augment.files import made_folder, written
 
 from .analysis import Analysis
-from .sample import Picture, Progress, Sample, from_data_set, from_json, from_scenes, load
+from .sample import Picture, Sample, from_data_set, from_json, from_scenes, load
 
 __all__ = ["Analysis", "Picture", "Sample", "from_data_set", "from_json", "from_scenes", "load", "write"]
 
 PAGE = "report.html"
 
 
-def write(sample: Sample, out: str | os.PathLike[str], *, pictures: int = 24, progress: Progress | None = None) -> Path:
+def write(sample: Sample, out: str | os.PathLike[str], *, pictures: int = 24, progress: OnProgress | None = None) -> Path:
     """Write a PNG of each figure and the page that has them all.
 
     Files are written whole, the page last, over those of an earlier report.

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import statistics
+from .. import distributions
+from ..distributions import Agreement, Model, Process, kolmogorov_smirnov
 from ..draw import CLASSES, size_classes
-from ..statistics import Agreement, Model, Process, kolmogorov_smirnov
 from .sample import Sample
 
 Floats = NDArray[np.float64]
@@ -94,17 +94,17 @@ class Analysis:
     @cached_property
     def process(self) -> Process:
         """The rule at work without any geometry."""
-        return statistics.simulate(self.sample.settings)
+        return distributions.simulate(self.sample.settings)
 
     @cached_property
     def model(self) -> Model:
         """Rule ``published``: with the caps that were recorded, or else with simulated ones; windows of areas are simulated."""
         settings = self.sample.settings
         if settings.area_window:
-            return statistics.model(settings, self.process.caps, self.process.lows)
+            return distributions.model(settings, self.process.caps, self.process.lows)
         if settings.rule == "unbiased":
-            return statistics.model(settings)
-        return statistics.model(settings, self.process.caps if self.drawn is None else self.drawn[:, 3])
+            return distributions.model(settings)
+        return distributions.model(settings, self.process.caps if self.drawn is None else self.drawn[:, 3])
 
     @cached_property
     def _area_table(self) -> tuple[Floats, Floats]:
@@ -132,10 +132,10 @@ class Analysis:
             tests += three("targets drawn", ratios, angles, areas)
             settings = self.sample.settings
             exact: list[tuple[str, Floats]] = [
-                ("aspect ratio, between its limits", statistics.uniform_ratios(ratios, areas, settings)),
+                ("aspect ratio, between its limits", distributions.uniform_ratios(ratios, areas, settings)),
             ]
             if not settings.area_window:  # an image's own smallest area is not recorded
-                exact.insert(0, ("log area, between its limits", statistics.uniform_areas(areas, caps, settings)))
+                exact.insert(0, ("log area, between its limits", distributions.uniform_areas(areas, caps, settings)))
             tests += [Comparison(name, "targets drawn", "uniform", kolmogorov_smirnov(x, _unit)) for name, x in exact]
         return tests
 

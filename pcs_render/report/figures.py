@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..statistics import Agreement
+from ..distributions import Agreement
 from .analysis import Analysis, distribution
 
 Floats = NDArray[np.float64]

@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?( %)?|n/a|")
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Cells as text."""
 
     name: str  # of the CSV file
@@ -68,7 +68,7 @@ class Illustration:
 class Section:
     title: str
     text: str  # one paragraph, may be empty
-    parts: Sequence[Table | Illustration]
+    parts: Sequence[ReportTable | Illustration]
 
 
 def page(title: str, facts: dict[str, str], sections: Sequence[Section]) -> str:

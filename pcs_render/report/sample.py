@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcs_augment.annotations import folder_beside
+from pcs_augment.console import OnProgress
 
 from ..errors import DataError, InputError
-from ..labels import Labels, labels
+from ..labels import SceneLabels, labels
 from ..scene import FORMAT, Scene
 from ..settings import Settings, load_settings, settings_from
 from . import coco
 
-Progress = Callable[[int, int], None]
 SETTINGS = "settings.yaml"  # beside scenes
 KEPT = 24  # pictures that scenes are kept for
 
@@ -86,7 +86,7 @@ class Sample:
     pictures: Callable[[int], list[Picture]] = _none
 
 
-def load(path: str | os.PathLike[str], settings: Settings | None = None, progress: Progress | None = None) -> Sample:
+def load(path: str | os.PathLike[str], settings: Settings | None = None, progress: OnProgress | None = None) -> Sample:
     """Read the sample of a folder that ``pcs-render render`` or ``scenes`` wrote, or of a PCS or COCO JSON file.
 
     Args:
@@ -120,7 +120,7 @@ def load(path: str | os.PathLike[str], settings: Settings | None = None, progres
     return from_scenes(_told(map(Scene.load, files), len(files), progress), settings, path.name)
 
 
-def _told(items: Iterable[Any], total: int, progress: Progress | None) -> Iterator[Any]:
+def _told(items: Iterable[Any], total: int, progress: OnProgress | None) -> Iterator[Any]:
     for done, item in enumerate(items):
         if progress is not None:
             progress(done, total)
@@ -149,7 +149,7 @@ def from_scenes(scenes: Iterable[Scene], settings: Settings | None = None, name:
         >>> report.from_scenes(scenes, model).counts.shape
         (3,)
     """
-    found: list[tuple[Labels, Scene]] = []  # a few, for pictures
+    found: list[tuple[SceneLabels, Scene]] = []  # a few, for pictures
     boxes, counts, targets, unmet, covered = [np.zeros((0, 5))], [], [np.zeros((0, 4))], [np.zeros((0, 4))], []
     sizes: Counter[tuple[int, int]] = Counter()
     hashes: set[str] = set()
@@ -189,7 +189,9 @@ def from_scenes(scenes: Iterable[Scene], settings: Settings | None = None, name:
     )
 
 
-def from_data_set(folder: str | os.PathLike[str], settings: Settings | None = None, progress: Progress | None = None) -> Sample:
+def from_data_set(
+    folder: str | os.PathLike[str], settings: Settings | None = None, progress: OnProgress | None = None
+) -> Sample:
     """Read the sample of a data set's finished shards.
 
     Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..statistics import Agreement
+from ..distributions import Agreement
 from .analysis import Analysis, Floats
-from .page import Table
+from .page import ReportTable
 
 
-def counts(analysis: Analysis) -> Table:
+def counts(analysis: Analysis) -> ReportTable:
     """Images, crystals, crystals per size class, crystals per image."""
     sample, n = analysis.sample, len(analysis.areas)
     per_image = sample.counts
@@ -27,10 +27,10 @@ def counts(analysis: Analysis) -> Table:
             ("fewest", f"{per_image.min():,}", ""),
             ("most", f"{per_image.max():,}", ""),
         ]
-    return Table("counts", "Size classes by the area w h of the oriented box.", ("", "number", "share"), rows)
+    return ReportTable("counts", "Size classes by the area w h of the oriented box.", ("", "number", "share"), rows)
 
 
-def tests(analysis: Analysis) -> Table:
+def tests(analysis: Analysis) -> ReportTable:
     """Kolmogorov and Smirnov's distances and their critical values."""
     rows = [
         (
@@ -49,10 +49,10 @@ def tests(analysis: Analysis) -> Table:
         "Kolmogorov-Smirnov distance D, and the one that n independent values exceed once in a hundred times. Of very many "
         "crystals even deviations within the tolerance of the fit are beyond it."
     )
-    return Table("tests", caption, head, rows)
+    return ReportTable("tests", caption, head, rows)
 
 
-def area_classes(analysis: Analysis) -> Table:
+def area_classes(analysis: Analysis) -> ReportTable:
     """Summed area per size class of equal width."""
     c = analysis.area_classes
     number, _ = np.histogram(analysis.areas, c.edges)
@@ -65,10 +65,10 @@ def area_classes(analysis: Analysis) -> Table:
     ]
     head = ("from px²", "to px²", "crystals", "summed area px²", "relative to mean", "model", "its deviation")
     caption = "Summed box area in classes of equal width; the last three columns relative to the mean."
-    return Table("area_classes", caption, head, rows)
+    return ReportTable("area_classes", caption, head, rows)
 
 
-def covered(analysis: Analysis) -> Table:
+def covered(analysis: Analysis) -> ReportTable:
     """The part of the images that the crystals cover, asked for and reached."""
     sample = analysis.sample
     asked, reached = (np.zeros((0, 2)) if sample.covered is None else sample.covered).T
@@ -81,10 +81,10 @@ def covered(analysis: Analysis) -> Table:
         (f"images with the largest number of crystals ({sample.settings.max_crystals})", _share(int(full.sum()), len(full))),
         ("reached above asked for, mean of the others", _percent(more[~full])),
     ]
-    return Table("covered", "Part of the image under the union of all hulls.", ("", "share"), rows)
+    return ReportTable("covered", "Part of the image under the union of all hulls.", ("", "share"), rows)
 
 
-def deviations(analysis: Analysis) -> Table:
+def deviations(analysis: Analysis) -> ReportTable:
     """Boxes less targets."""
     settings = analysis.sample.settings
     limits = {
@@ -100,10 +100,10 @@ def deviations(analysis: Analysis) -> Table:
             numbers = (values.mean(), off.mean(), np.quantile(off, 0.99), off.max())
             rows.append((name, *(f"{v:.4f}" for v in numbers), f"{limit:g}", f"{int((off >= limit).sum()):,}"))
     head = ("box less target", "mean", "mean size", "99 % within", "largest", "tolerance", "beyond it")
-    return Table("deviations", "How closely the boxes meet their targets (equation 6).", head, rows)
+    return ReportTable("deviations", "How closely the boxes meet their targets (equation 6).", head, rows)
 
 
-def given_up(analysis: Analysis) -> Table:
+def given_up(analysis: Analysis) -> ReportTable:
     """Targets skipped by size class, and what that does to the distributions."""
     unmet, drawn = analysis.sample.unmet, analysis.drawn
     if unmet is None or drawn is None:
@@ -113,15 +113,15 @@ def given_up(analysis: Analysis) -> Table:
     missed, tried = (np.histogram(a[:, 0], edges)[0] for a in (unmet, drawn))
     rows = [(name, f"{t:,}", f"{m:,}", _share(m, t)) for name, t, m in zip(names, tried.tolist(), missed.tolist())]
     rows.append(("all", f"{len(drawn):,}", f"{len(unmet):,}", _share(len(unmet), len(drawn))))
-    return Table("given_up", "Targets by area: drawn, and skipped.", ("area", "drawn", "skipped", "share"), rows)
+    return ReportTable("given_up", "Targets by area: drawn, and skipped.", ("area", "drawn", "skipped", "share"), rows)
 
 
-def shifts(analysis: Analysis) -> Table:
+def shifts(analysis: Analysis) -> ReportTable:
     """Distances between the targets placed and all drawn."""
     level = Agreement(0.0, len(analysis.areas)).critical
     rows = [(name, f"{value:.5f}", f"{level:.5f}") for name, value in analysis.shifts.items()]
     caption = "Largest distance between the distribution functions of the targets placed and of all targets drawn."
-    return Table("shifts", caption, ("quantity", "distance", "1 % level of the labels"), rows)
+    return ReportTable("shifts", caption, ("quantity", "distance", "1 % level of the labels"), rows)
 
 
 def _share(part: int, whole: int) -> str:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .check import Report, verify
+from .data_set import DataSetPlan, Todo
 from .manifest import Manifest, ShardSummary
-from .plan import Plan, Todo
 from .reader import Reader
 from .record import Labels, Record
 from .writer import Writer
@@ -23,11 +23,13 @@ from .writer import Writer
 if TYPE_CHECKING:
     from .datasets import PcsShards, StreamingPcsShards
 
+Plan = DataSetPlan  # its name up to version 0.3
+
 __all__ = [
+    "DataSetPlan",
     "Labels",
     "Manifest",
     "PcsShards",
-    "Plan",
     "Reader",
     "Record",
     "Report",

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..errors import DataError, InputError
 from .columns import ALL_COLUMNS, ShardFile
+from .data_set import DataSetPlan, file_digest
 from .manifest import Manifest, ShardSummary
-from .plan import Plan, file_digest
 from .record import decode_fault, fault, header_fault, row_digest, scene_fault
 
 REPAIR = "delete it and run the same render command again"
@@ -74,7 +74,7 @@ class Report:
         return "\n".join([*lines, "all is well" if self.ok else "not all is well"])
 
 
-def examine(path: Path, plan: Plan, expected: range) -> Contents:
+def examine(path: Path, plan: DataSetPlan, expected: range) -> Contents:
     """Read every image of a shard. Raises DataError when the file cannot be read or belongs to another data set."""
     ids: list[int] = []
     crystals, seconds, faults = 0, 0.0, []
@@ -127,7 +127,7 @@ def verify(folder: str | os.PathLike[str], *, workers: int = 1, progress: Callab
     """
     if workers < 1:
         raise InputError(f"workers is {workers}; it takes at least 1")
-    plan = Plan(Path(folder), Manifest.load(folder), {})
+    plan = DataSetPlan(Path(folder), Manifest.load(folder), {})
     manifest = plan.manifest
     report = Report(plan.folder, manifest.count)
     given_up = _quarantine(plan, report)
@@ -157,7 +157,7 @@ def verify(folder: str | os.PathLike[str], *, workers: int = 1, progress: Callab
 Examined = tuple[ShardSummary, Contents | None, str]
 
 
-def _examined(plan: Plan, workers: int) -> Iterator[Examined]:
+def _examined(plan: DataSetPlan, workers: int) -> Iterator[Examined]:
     """Every finished shard with what it holds, or with what is wrong with it; a few in flight."""
 
     def job(entry: ShardSummary) -> Examined:
@@ -186,7 +186,7 @@ def _examined(plan: Plan, workers: int) -> Iterator[Examined]:
             yield flying.popleft().result()
 
 
-def _quarantine(plan: Plan, report: Report) -> list[int]:
+def _quarantine(plan: DataSetPlan, report: Report) -> list[int]:
     manifest, found = plan.manifest, []
     for path in sorted((plan.folder / "quarantine").glob("*.json")):
         try:

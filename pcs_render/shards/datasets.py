@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from pcs_augment.ragged import Outlines
+
 from ..errors import DataError, InputError
 from .columns import LABEL_COLUMNS
 from .manifest import Manifest, Split
@@ -24,30 +26,30 @@ Entry = tuple[Labels, bytes, int]
 Folders = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-class Target(dict[str, Any]):
+class TargetDict(dict[str, Any]):
     """A dict whose tensors travel between processes within the message: in shared memory, as torch sends them, each of so many
     small ones would cost a file, which made a loader with workers slower than one without."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        tensors = {
-            k: v.numpy() for k, v in self.items() if type(v) is Tensor and v.device.type == "cpu" and not v.requires_grad
-        }
-        return _target, (list(self), tensors, {k: v for k, v in self.items() if k not in tensors})
+        arrays = {k: a for k, v in self.items() if (a := _arrays(v))}
+        return _target, (list(self), arrays, {k: v for k, v in self.items() if k not in arrays})
 
 
-class Polygons(list[Tensor]):
-    """A list of (K, 2) tensors that travels likewise."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _polygons, (np.concatenate([np.zeros((0, 2), np.float32), *self]), [len(p) for p in self])
-
-
-def _target(keys: list[str], tensors: dict[str, NDArray[Any]], others: dict[str, Any]) -> Target:
-    return Target({k: torch.from_numpy(tensors[k]) if k in tensors else others[k] for k in keys})
+def _arrays(value: Any) -> tuple[NDArray[Any], ...]:
+    """What a tensor, or outlines that are views of one, are sent as; empty for all else."""
+    whole = (value,) if type(value) is Tensor else getattr(value, "whole", None)
+    if whole is None or whole[0].device.type != "cpu" or whole[0].requires_grad:
+        return ()
+    return (whole[0].numpy(), *whole[1:])
 
 
-def _polygons(points: NDArray[np.float32], corners: list[int]) -> Polygons:
-    return Polygons(torch.from_numpy(points).split(corners) if corners else ())
+def _target(keys: list[str], arrays: dict[str, tuple[NDArray[Any], ...]], others: dict[str, Any]) -> TargetDict:
+    return TargetDict({k: _received(*arrays[k]) if k in arrays else others[k] for k in keys})
+
+
+def _received(values: NDArray[Any], *corners: NDArray[np.int64]) -> Any:
+    tensor = torch.from_numpy(values)
+    return Outlines.split(tensor, *corners) if corners else tensor
 
 
 class PcsShards(Dataset[Item]):
@@ -241,13 +243,13 @@ def item(labels: Labels, png: bytes, index: int, dtype: torch.dtype) -> Item:
     return image[None], target(labels), index
 
 
-def target(labels: Labels) -> Target:
+def target(labels: Labels) -> TargetDict:
     """Labels as tensors."""
-    return Target(
+    return TargetDict(
         {
             "boxes": torch.from_numpy(labels.boxes),
             "labels": torch.zeros(len(labels.boxes), dtype=torch.int64),
-            "polygons": _polygons(labels.points, labels.corners.tolist()),
+            "polygons": Outlines.split(torch.from_numpy(labels.points), labels.corners.astype(np.int64)),
             "depth": torch.from_numpy(labels.depth),
             "refractive_index": torch.from_numpy(labels.refractive_index),
             "model": torch.from_numpy(labels.model).long(),

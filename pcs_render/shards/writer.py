@@ -17,8 +17,8 @@ from pcs_augment.files import left_over, locked, made_folder
 from ..errors import DataError, InputError
 from .check import examine
 from .columns import ShardFile
+from .data_set import DataSetPlan, ForeignError, Todo, file_digest
 from .manifest import NAME, VALIDATION, Manifest, ShardSummary, fixed_validation
-from .plan import ForeignError, Plan, Todo, file_digest
 from .record import Record
 
 SHARD_SIZE = 256
@@ -48,7 +48,7 @@ class Writer:
         True
     """
 
-    def __init__(self, plan: Plan, stack: contextlib.ExitStack):
+    def __init__(self, plan: DataSetPlan, stack: contextlib.ExitStack):
         self.plan = plan
         self.manifest = plan.manifest
         self._stack = stack
@@ -123,7 +123,7 @@ class Writer:
                 begun = {name: getattr(old, name) for name in ("versions", "created", "history")}
                 wanted = dataclasses.replace(wanted, **begun, validation=share)
             wanted = dataclasses.replace(wanted, validation_ids=fixed_validation(wanted, old))
-            writer = Writer(Plan(folder, wanted, {str(k): str(v) for k, v in versions.items()}), stack)
+            writer = Writer(DataSetPlan(folder, wanted, {str(k): str(v) for k, v in versions.items()}), stack)
             writer._take_stock(present, allow_mixed, retry_quarantined, progress)
             writer._stack = stack.pop_all()  # held until ``close``
         return writer
@@ -143,19 +143,19 @@ class Writer:
         return [self.plan.todo(i) for i in range(self.manifest.shard_count) if i not in self.manifest.shards]
 
     def keep(self, record: Record) -> None:
-        """Store one finished image, a ``record``; see ``Plan.keep``."""
+        """Store one finished image, a ``record``; see ``DataSetPlan.keep``."""
         self.plan.keep(record)
 
     def give_up(self, image_id: int, reason: str, **details: Any) -> None:
-        """Skip the image ``image_id`` for a ``reason``; see ``Plan.give_up``."""
+        """Skip the image ``image_id`` for a ``reason``; see ``DataSetPlan.give_up``."""
         self.plan.give_up(image_id, reason, **details)
 
     def finish(self, index: int) -> ShardSummary:
-        """Fold the kept images of the shard ``index`` into it and list it; see ``Plan.finish``."""
+        """Fold the kept images of the shard ``index`` into it and list it; see ``DataSetPlan.finish``."""
         return self.enter(self.plan.finish(index))
 
     def write_shard(self, index: int, records: Iterable[Record]) -> ShardSummary:
-        """Write the ``records`` of the shard ``index`` and list it; see ``Plan.write_shard``."""
+        """Write the ``records`` of the shard ``index`` and list it; see ``DataSetPlan.write_shard``."""
         return self.enter(self.plan.write_shard(index, records))
 
     def enter(self, summary: ShardSummary) -> ShardSummary:

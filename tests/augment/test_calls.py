@@ -206,7 +206,7 @@ def test_compiled_kernels_follow_every_file_they_copy_from(tmp_path, monkeypatch
     monkeypatch.setattr(compiling, "_PACKAGE", folder)
     seen = [compiling._stamp()]
     assert seen == [compiling._STAMP]  # wherever it lies, whenever it was installed
-    for name in ("statistics.py", "noise/equalize.py", "rng.py"):
+    for name in ("sums.py", "noise/equalize.py", "rng.py"):
         file = folder / name
         state, text = file.stat(), file.read_text()
         digit = text.index("1")

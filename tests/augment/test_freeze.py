@@ -157,7 +157,7 @@ def test_interrupted_then_resumed_is_as_if_nothing_happened(
 
 def test_finished_blocks_are_not_computed_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(frz._Job, "publish", lambda self, note: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(frz._Freezing, "publish", lambda self, note: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             freeze(source, tmp_path / "out", **SETTINGS)
     next((tmp_path / "out" / "plans").glob("images_00000004*")).unlink()

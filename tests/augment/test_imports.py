@@ -16,7 +16,7 @@ PACKAGES = {"pcs_augment": ROOT, "pcs_render": ROOT, "pcs_detect": ROOT / "pcs_d
 FLOORS = {
     "pcs_augment": [
         {"errors", "files", "console", "sample"},
-        {"dispatch", "eager", "checks", "plan", "transfer", "statistics", "boxes"},
+        {"dispatch", "eager", "checks", "plan", "transfer", "sums", "boxes"},
         {"rng", "ragged", "keys", "raster", "gaussian", "annotations"},
         {"noise", "targets", "fields", "stamps"},
         {"kernels", "clipping", "placing"},
@@ -34,7 +34,7 @@ FLOORS = {
     "pcs_render": [
         {"errors", "exact", "png", "draw", "_worker", "published"},
         {"settings", "locate", "scene", "process"},
-        {"profile", "geometry", "shards", "statistics", "look"},
+        {"profile", "geometry", "shards", "distributions", "look"},
         {"blender", "labels", "habits", "fit", "export", "contact"},
         {"install", "generate", "report"},
         {"production"},
@@ -42,7 +42,20 @@ FLOORS = {
         {"commands"},
         {"cli"},
     ],
+    "pcs_detect": [
+        {"errors", "processes"},
+        {"boxes", "files", "models", "overlaps", "results"},
+        {"crystals", "photographs"},
+        {"labels", "inference"},
+        {"sizes"},
+        {"evaluation", "report"},
+        {"training"},
+        {"commands", "components"},
+        {"cli"},
+    ],
 }
+# what pcs_render has in common with pcs_augment: nothing of it loads torch (tests/augment/test_start.py)
+SHARED = {"errors", "files", "console", "boxes", "annotations", "images"}
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -113,6 +126,19 @@ def test_packages_import_one_way():
     others = {package: {o.partition(".")[0] for m in MODULES[package] for o in GRAPH.get(m, ())} for package in PACKAGES}
     assert others["pcs_augment"] <= {"pcs_augment"}
     assert others["pcs_render"] <= {"pcs_augment", "pcs_render"}
+    taken = {(m, o) for m in MODULES["pcs_render"] for o in GRAPH.get(m, ()) if o.startswith("pcs_augment.")}
+    beyond = {(m, o) for m, o in taken if o.split(".")[1] not in SHARED}
+    assert beyond == {("pcs_render.shards.datasets", "pcs_augment.ragged")}  # the one that is for torch
+
+
+def test_the_photograph_half_of_pcs_detect_stands_alone():
+    """It is installed without torch; commands reach the other half when they run."""
+    photographs = [
+        m for m in MODULES["pcs_detect"] if m in GRAPH and m.split(".")[1] not in ("training", "commands", "components")
+    ]
+    assert len(photographs) > 40
+    others = ("pcs_augment", "pcs_render", "pcs_detect.training")
+    assert [(m, o) for m in photographs for o in GRAPH[m] if o.startswith(others)] == []
 
 
 def test_kernels_are_reached_through_dispatch_alone():

@@ -113,7 +113,7 @@ def test_what_is_kept_on_disk_follows_files_that_functions_come_from(tmp_path):
     folder.mkdir(parents=True)
     for place in (folder, folder.parent, folder.parent.parent):
         (place / "__init__.py").touch()
-    (tmp_path / "house" / "statistics.py").touch()
+    (tmp_path / "house" / "sums.py").touch()
     shutil.copy(compiling.__file__, folder)
     (folder / "caller.py").write_text(
         "from .compiling import compiled\nfrom .helper import helped\n@compiled\ndef caller(x):\n    return helped(x)\n"

@@ -8,8 +8,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from pcs_render import distributions as S
 from pcs_render import generate
-from pcs_render import statistics as S
 from pcs_render.labels import labels
 from pcs_render.report import Sample
 from pcs_render.settings import Settings

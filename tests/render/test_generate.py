@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from pcs_render import distributions as S
 from pcs_render import geometry as G
-from pcs_render import statistics as S
 from pcs_render.errors import DataError
 from pcs_render.generate import TRIES, scene
 from pcs_render.labels import labels

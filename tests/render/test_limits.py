@@ -9,7 +9,7 @@ from test_production import SMALL
 from pcs_render import blender, production
 from pcs_render.blender import TRIES, Renderer, SceneFailed, memory_limit, time_limit
 from pcs_render.locate import Blender
-from pcs_render.process import Worker
+from pcs_render.process import WorkerProcess
 from pcs_render.profile import PROFILES
 
 FAKE = Path(__file__).with_name("fake_worker.py")
@@ -46,8 +46,8 @@ def test_pictures_have_their_own_limits(tmp_path, monkeypatch):
         seen.append((patience, limit))
         return original(self, patience, silence, limit, doing)
 
-    original = Worker.answer
-    monkeypatch.setattr(blender.Worker, "answer", answer)
+    original = WorkerProcess.answer
+    monkeypatch.setattr(blender.WorkerProcess, "answer", answer)
     with Renderer(PROFILES["published"], worker(tmp_path, "good")) as renderer:
         renderer.render(scene)
     assert seen[-1] == (time_limit(PROFILES["published"], 64, 48), memory_limit(64, 48) << 20)
@@ -66,7 +66,7 @@ def test_the_environment_cannot_change_the_pictures(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "other")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/lib")
     code = "import os, sys; open(sys.argv[-1] + '/seen', 'w').write(' '.join(os.environ))"
-    process = Worker([sys.executable, "-c", code], tmp_path)
+    process = WorkerProcess([sys.executable, "-c", code], tmp_path)
     process._process.wait(60)
     process.end()
     seen = set((tmp_path / "seen").read_text().split())

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from samples import PUBLISHED, UNBIASED, boxes_of, drawn, sample_of
 
-from pcs_render import statistics as S
+from pcs_render import distributions as S
 from pcs_render.report import Analysis
 
 

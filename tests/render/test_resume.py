@@ -189,7 +189,7 @@ def test_rows_that_were_not_written_together_are_found(tmp_path):
             writer.write_table(turned, row_group_size=8)
             writer.add_key_value_metadata({k: v for k, v in metadata.items() if k.startswith(b"pcs")})
         manifest = json.loads((tmp_path / "manifest.json").read_text())
-        from pcs_render.shards.plan import file_digest
+        from pcs_render.shards.data_set import file_digest
 
         manifest["shards"][0]["bytes"], manifest["shards"][0]["sha256"] = file_digest(path)
         (tmp_path / "manifest.json").write_text(json.dumps(manifest))

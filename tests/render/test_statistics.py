@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
+from pcs_render import distributions as S
 from pcs_render import exact
-from pcs_render import statistics as S
 from pcs_render.generate import draw_target
 from pcs_render.settings import Settings
 

@@ -11,7 +11,7 @@ from ...raster import BORDER, FILL_TWICE, OUTLINE, edges
 from .compiling import compiled
 from .gaussian import blur
 from .raster import filled, strokes
-from .statistics import clip
+from .sums import clip
 from .threads import run_all
 
 F = np.float32

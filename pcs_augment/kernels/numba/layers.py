@@ -10,11 +10,11 @@ from ...noise.layer import BINS, RANKS
 from ...noise.perlin import geometry
 from ...noise.textures import textures_of
 from ...rng import device_table
-from ...statistics import EXP2
+from ...sums import EXP2
 from .compiling import compiled
 from .interference import add_textures
 from .perlin import add_texture
-from .statistics import STRIP, clip, deviation
+from .sums import STRIP, clip, deviation
 from .threads import run_all, scratch
 
 F = np.float32

@@ -8,7 +8,7 @@ from torch import Tensor
 from ... import gaussian
 from .compiling import compiled
 from .gaussian import blur
-from .statistics import clip
+from .sums import clip
 from .threads import each_image
 
 F = np.float32

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...rng import LANE_PIXEL, normal_table
 from .compiling import compiled
 from .rng import CALLS, block
-from .statistics import clip
+from .sums import clip
 from .threads import each_image
 
 _UNIT, _ZERO = np.float32(1), np.float32(0)

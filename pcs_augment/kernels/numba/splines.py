@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .compiling import compiled
 from .raster import strokes
-from .statistics import clip
+from .sums import clip
 from .threads import run_all
 
 F = np.float32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .compiling import compiled
-from .statistics import clip, mean
+from .sums import clip, mean
 from .threads import each_image
 
 

@@ -15,7 +15,7 @@ from ...noise.perlin import geometry
 from ...noise.textures import textures_of
 from ...plan import Table
 from ...rng import keys_in
-from ...statistics import EXP2
+from ...sums import EXP2
 from ...transfer import all_to_device
 from .interference import add_counted, wave_sums
 from .launch import channels_of, clip, launch

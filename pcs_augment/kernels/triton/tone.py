@@ -52,7 +52,7 @@ def _sum(images, totals, sample, middles, inverse, n, runs, SQUARES: tl.constexp
 
 
 def sums(images: Tensor, sample: Tensor, squares: bool = False) -> tuple[Tensor, float]:
-    """(A,) int64 sums of statistics.mean, or of statistics.deviation, and what turns them into float32 means."""
+    """(A,) int64 totals of sums.mean, or of sums.deviation, and what turns them into float32 means."""
     n = images[0].numel()
     inverse = 1.0 / (2.0**32 * n)
     totals = torch.zeros(2 if squares else 1, len(sample), dtype=torch.int64, device=images.device)

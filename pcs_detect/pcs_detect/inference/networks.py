@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -81,8 +82,8 @@ def open_network(
 def _checkpoint(
     path: Path, device: str | None, config: str | Path | None, score: float | None, iou: float | None, amp: bool
 ) -> Network:
-    try:
-        from ..training.network import CheckpointNetwork
+    try:  # by name: nothing in this half imports the other one, which need not be installed
+        found: Any = importlib.import_module("pcs_detect.training.network")
     except ModuleNotFoundError as e:
         if (e.name or "").partition(".")[0] not in TRAINING:
             raise
@@ -90,4 +91,4 @@ def _checkpoint(
             f"{path} is a checkpoint, which needs the training half ({e.name} is not installed). Use the detector that comes "
             "with pcs-detect, or one that 'pcs-detect export' wrote (.onnx), or install the training half as the README says"
         ) from e
-    return CheckpointNetwork(path, device, config=config, score=score, iou=iou, amp=amp)
+    return found.CheckpointNetwork(path, device, config=config, score=score, iou=iou, amp=amp)

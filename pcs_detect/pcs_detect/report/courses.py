@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..sizes.comparisons import DEPENDENT
 from . import tables
 from .folders import Sizes
-from .tables import Table
+from .tables import ReportTable
 
 LARGER = 1.3  # than the letters in print, whose 8 points are small on a screen
 
@@ -40,7 +40,7 @@ class Section:
     name: str
     title: str
     text: str
-    parts: Sequence[Figure | Table]
+    parts: Sequence[Figure | ReportTable]
 
 
 def courses(sizes: Sizes, crystals: int) -> tuple[list[Section], list[str]]:

@@ -18,7 +18,7 @@ NONE = "-"
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Cells as text. file: name of the CSV that has it whole, empty if there is none; numeric: columns that are set right;
     bold: rows that stand out; left_out: rows not shown; opens: whether a row's number opens the photograph of that row."""
 
@@ -49,7 +49,7 @@ def probability(value: Any) -> str:
     return shown if shown == NONE else "< 0.001" if float(value) < 0.001 else f"{float(value):.3g}"
 
 
-def photographs(images: pd.DataFrame, statistics: pd.DataFrame, unit: str) -> Table:
+def photographs(images: pd.DataFrame, statistics: pd.DataFrame, unit: str) -> ReportTable:
     """A row per photograph; statistics: of ``group_statistics``, in the same order."""
     rows = []
     for i, (image, found) in enumerate(zip(images.to_dict("records"), statistics.to_dict("records")), 1):
@@ -62,10 +62,10 @@ def photographs(images: pd.DataFrame, statistics: pd.DataFrame, unit: str) -> Ta
     keep = len(head) if images["error"].any() else len(head) - 1
     caption = "Median (quartiles) of crystals that do not touch the border, whose sizes it would cut."
     numeric = [h not in ("photograph", "error") for h in head]
-    return Table(caption, "images", head[:keep], [r[:keep] for r in rows], numeric[:keep], opens=True)
+    return ReportTable(caption, "images", head[:keep], [r[:keep] for r in rows], numeric[:keep], opens=True)
 
 
-def overall(statistics: pd.DataFrame, unit: str) -> Table:
+def overall(statistics: pd.DataFrame, unit: str) -> ReportTable:
     """Mean, deviation and quartiles of all crystals together; statistics: one row of ``group_statistics``."""
     found = statistics.iloc[0]
     told = UNIT_TEXTS[unit]
@@ -80,10 +80,10 @@ def overall(statistics: pd.DataFrame, unit: str) -> Table:
     counts = (f"{found[name]:.0f}" for name in ("n_measured", "n_crystals"))
     caption = "All photographs together: {} crystals that do not touch the border, of {}.".format(*counts)
     head = ["", "mean", "standard deviation", "first quartile", "median", "third quartile"]
-    return Table(caption, "", head, rows, [False, *[True] * 5])
+    return ReportTable(caption, "", head, rows, [False, *[True] * 5])
 
 
-def groups(table: pd.DataFrame, unit: str, file: str = "groups") -> Table:
+def groups(table: pd.DataFrame, unit: str, file: str = "groups") -> ReportTable:
     """groups.csv or series.csv of ``sizes``: numbers, medians with quartiles, mean and deviation of the aspect ratio."""
     keys = _keys(table)
     counts = {"n_images": "images", "n_crystals": "crystals", "n_measured": "measured"}
@@ -100,7 +100,7 @@ def groups(table: pd.DataFrame, unit: str, file: str = "groups") -> Table:
     return _cut(caption, file, head, rows, [k == "time" for k in keys] + [True] * (len(known) + 3))
 
 
-def tests(table: pd.DataFrame, compared: str, alpha: float) -> Table:
+def tests(table: pd.DataFrame, compared: str, alpha: float) -> ReportTable:
     """The Kolmogorov-Smirnov tests of one comparison."""
     some = table[table["compared"] == compared]
     keys = [k for k in _keys(some) if k != compared]
@@ -123,7 +123,7 @@ def tests(table: pd.DataFrame, compared: str, alpha: float) -> Table:
     return _cut(caption, "tests", head, rows, numeric, frozenset(bold))
 
 
-def growth(table: pd.DataFrame, unit: str, alpha: float) -> Table:
+def growth(table: pd.DataFrame, unit: str, alpha: float) -> ReportTable:
     """growth.csv of ``sizes``."""
     keys, told = _keys(table), UNIT_TEXTS[unit]
     rows = []
@@ -138,7 +138,7 @@ def growth(table: pd.DataFrame, unit: str, alpha: float) -> Table:
     return _cut(caption, "growth", head, rows, [False] * (len(keys) + 1) + [True] * 6)
 
 
-def regression(table: pd.DataFrame, unit: str, alpha: float) -> Table:
+def regression(table: pd.DataFrame, unit: str, alpha: float) -> ReportTable:
     """regression.csv of ``sizes``."""
     keys = _keys(table)
     rows = []
@@ -159,8 +159,8 @@ def _cut(
     rows: Sequence[Sequence[str]],
     numeric: Sequence[bool],
     bold: frozenset[int] = frozenset(),
-) -> Table:
-    return Table(caption, file, head, rows[:ROWS], numeric, bold, max(len(rows) - ROWS, 0))
+) -> ReportTable:
+    return ReportTable(caption, file, head, rows[:ROWS], numeric, bold, max(len(rows) - ROWS, 0))
 
 
 def _quartiles(row: Any, prefix: str) -> str:

@@ -48,7 +48,7 @@ class Todo:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DataSetPlan:
     """What a data set shall become. Picklable: workers that see the folder use it without holding the folder's lock.
 
     Every call writes whole files or none; a call repeated does no harm.

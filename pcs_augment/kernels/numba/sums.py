@@ -1,4 +1,4 @@
-"""Exact sums of one image; statistics.mean and statistics.deviation are the definitions."""
+"""Exact sums of one image; sums.mean and sums.deviation are the definitions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _sum_of_squares(strip, middle):
 
 @compiled
 def mean(x):
-    """statistics.mean of one image."""
+    """sums.mean of one image."""
     flat, total = x.reshape(-1), np.int64(0)
     for start in range(0, flat.size, STRIP):
         total += _sum(flat[start : start + STRIP])
@@ -45,7 +45,7 @@ def mean(x):
 
 @compiled
 def deviation(x):
-    """statistics.deviation of one image."""
+    """sums.deviation of one image."""
     middle = mean(x)
     flat, total = x.reshape(-1), np.int64(0)
     for start in range(0, flat.size, STRIP):

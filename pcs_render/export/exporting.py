@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pcs_augment.console import OnProgress
 from pcs_augment.files import LOCK, left_over, locked, made_folder, temporary_name, written
 
 from .. import __version__
@@ -17,7 +18,6 @@ from ..errors import DataError, OutputError
 from ..shards import Manifest, Reader
 
 NOTE = "export.json"
-Progress = Callable[[int, int], None]
 
 
 class Exported(NamedTuple):
@@ -42,14 +42,14 @@ class Exported(NamedTuple):
 
 
 @dataclasses.dataclass
-class Job:
+class Export:
     """A data set on its way into a folder."""
 
     folder: Path
     out: Path
     manifest: Manifest
     readers: dict[str, Reader]  # "train" and "validation"
-    progress: Progress | None
+    progress: OnProgress | None
     done: int = 0
 
     def advance(self, images: int = 1) -> None:
@@ -65,9 +65,9 @@ def exporting(
     out: str | os.PathLike[str],
     validation: int | float | None,
     incomplete: bool,
-    progress: Progress | None,
+    progress: OnProgress | None,
     options: Mapping[str, Any],
-) -> Iterator[Job]:
+) -> Iterator[Export]:
     """Hold the target folder, which must be new, empty, or hold what the same call left.
 
     Raises DataError for a data set that is broken, or not complete unless ``incomplete``; OutputError for a target that cannot
@@ -92,7 +92,7 @@ def exporting(
     target = Path(out)
     with locked(target):
         _claim(target, note)
-        yield Job(Path(folder), target, m, readers, progress)
+        yield Export(Path(folder), target, m, readers, progress)
 
 
 def _claim(out: Path, note: dict[str, Any]) -> None:
