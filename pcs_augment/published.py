@@ -16,7 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError, PcsError
-from .reference import AnyTarget, Array, as_float64, blend, flip, interference, noise_layer, outline_of, rotate90, spline
+from .ragged import AnyTarget
+from .reference.noise import blend, interference, noise_layer
+from .reference.steps import flip, rotate90, spline
+from .reference.streams import Array
+from .reference.targets import as_float64, outline_of
 
 _SIMD = 16  # values that the widest registers hold; a row must fill them
 

@@ -17,7 +17,6 @@ import time
 
 BEAT = 1.0  # seconds between signs of life while a picture is rendered
 SENSOR = 36.0  # mm, Blender's default: with the field of view it makes the focal length, and with the f-stop the aperture
-KEPT_FLAT = 3  # fewer cuts than this would leave no flat middle in a face
 BLEED = 1.02  # part by which the floor exceeds the view: without it, blur draws a dark frame around the picture
 DEVICES = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")  # best first
 GUIDES = {"rgb": "RGB", "albedo": "RGB_ALBEDO", "albedo+normal": "RGB_ALBEDO_NORMAL"}
@@ -99,12 +98,13 @@ def render(bpy, job):
         _floor(bpy, scene, description["camera"])
         for lamp in description["lamps"]:
             _lamp(bpy, scene, lamp)
-    for number, (crystal, solid) in enumerate(zip(description["crystals"], job["meshes"], strict=True)):
-        mesh = _mesh(bpy, f"crystal {number}", solid, description["subdivisions"], description["smooth"])
+    for number, (crystal, shape) in enumerate(zip(description["crystals"], job["crystals"], strict=True)):
+        mesh = _mesh(bpy, f"crystal {number}", shape, description["smooth"])
         mesh.materials.append(_glass(bpy, crystal) if glass else _glowing(bpy, crystal))
         _place(bpy, scene, mesh)
-    for number, sphere in enumerate(description.get("spheres", ()) if glass else ()):
-        mesh = _ball(bpy, f"sphere {number}", sphere["radius"])
+    spheres = description.get("spheres", ()) if glass else ()
+    for number, (sphere, shape) in enumerate(zip(spheres, job["spheres"])):
+        mesh = _mesh(bpy, f"sphere {number}", shape, True)
         mesh.materials.append(_glass(bpy, {"tint": 1.0, **sphere}))
         _place(bpy, scene, mesh, sphere["location"])
     device = _device(bpy, scene, job["device"])
@@ -248,85 +248,12 @@ def _glowing(bpy, crystal):
     return material
 
 
-def _mesh(bpy, name, solid, cuts, smooth):
-    points, faces = rounded(solid["vertices"], solid["faces"], cuts) if cuts else (solid["vertices"], solid["faces"])
+def _mesh(bpy, name, shape, smooth):
     mesh = bpy.data.meshes.new(name)
-    mesh.from_pydata(points, [], faces)
-    mesh.polygons.foreach_set("use_smooth", [smooth] * len(faces))
+    mesh.from_pydata(shape["vertices"], [], shape["faces"])
+    mesh.polygons.foreach_set("use_smooth", [smooth] * len(shape["faces"]))
     mesh.update()
     return mesh
-
-
-def _ball(bpy, name, radius, rings=24):
-    """A sphere of quadrilaterals between circles of latitude, shaded smoothly."""
-    points = [(0.0, 0.0, radius), (0.0, 0.0, -radius)]
-    faces: list[tuple[int, ...]] = []
-    around = 2 * rings
-    for ring in range(1, rings):
-        z, r = radius * math.cos(math.pi * ring / rings), radius * math.sin(math.pi * ring / rings)
-        points += [(r * math.cos(math.pi * k / rings), r * math.sin(math.pi * k / rings), z) for k in range(around)]
-    for k in range(around):
-        following = (k + 1) % around
-        faces.append((0, 2 + k, 2 + following))
-        for ring in range(rings - 2):
-            a = 2 + ring * around
-            faces.append((a + k, a + around + k, a + around + following, a + following))
-        last = 2 + (rings - 2) * around
-        faces.append((1, last + following, last + k))
-    mesh = bpy.data.meshes.new(name)
-    mesh.from_pydata(points, [], faces)
-    mesh.polygons.foreach_set("use_smooth", [True] * len(faces))
-    mesh.update()
-    return mesh
-
-
-def rounded(vertices, faces, cuts):
-    """Points and faces of a convex solid whose faces have a margin, so that smooth shading rounds its edges alone.
-
-    Where every edge of a solid is cut ``cuts`` times and its faces are filled with grids, smooth shading changes the normal
-    between the edge and the first line of the grid: the rest is flat. Only these first lines are made here, which gives the
-    same normals on triangles and quadrilaterals from a tenth of the faces, and on faces of more corners, which Blender does not
-    fill with a grid and shades like a cushion, a margin like that of a quadrilateral.
-    """
-    n = max(cuts, KEPT_FLAT) + 1
-    points = [list(map(float, v)) for v in vertices]
-    near = {}
-
-    def along(a, b):  # the point on the edge from a to b that is nearest to a
-        if (a, b) not in near:
-            near[a, b] = len(points)
-            points.append([p + (q - p) / n for p, q in zip(points[a], points[b])])
-        return near[a, b]
-
-    out = []
-    for face in faces:
-        corners = [points[i] for i in face]
-        inside = range(len(points), len(points) + len(face))
-        points.extend(_margin(corners, n))
-        out.append(list(inside))
-        for k, a in enumerate(face):
-            following = (k + 1) % len(face)
-            b, before = face[following], face[k - 1]
-            out.append([along(a, b), along(b, a), inside[following], inside[k]])
-            if len(face) == 3:  # a grid of triangles
-                out.append([a, along(a, b), along(a, before)])
-                out.append([along(a, b), inside[k], along(a, before)])
-            else:
-                out.append([a, along(a, b), inside[k], along(a, before)])
-    return points, out
-
-
-def _margin(corners, n):
-    """The corners of the flat middle of a face."""
-    if len(corners) == 4:
-        t = 1 / n
-        return [
-            [(1 - t) * ((1 - t) * a + t * b) + t * ((1 - t) * d + t * c) for a, b, c, d in zip(*turned)]
-            for turned in (corners[k:] + corners[:k] for k in range(4))
-        ]
-    t = (3 if len(corners) == 3 else 2) / n
-    centre = [sum(axis) / len(corners) for axis in zip(*corners)]
-    return [[p + t * (q - p) for p, q in zip(corner, centre)] for corner in corners]
 
 
 def _device(bpy, scene, wanted):

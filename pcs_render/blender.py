@@ -21,6 +21,7 @@ from ._worker import BEAT
 from .errors import BlenderError, InputError
 from .geometry import crystal_solid
 from .locate import Blender, explained, find, require_version
+from .meshes import ball, rounded
 from .process import Lost, WorkerProcess
 from .profile import Profile
 from .scene import Scene
@@ -223,11 +224,12 @@ class Renderer:
 
     def _job(self, scene: Scene) -> dict[str, Any]:
         content = scene.to_dict()
-        del content["models"]  # the worker gets them placed
+        del content["models"]  # the worker gets them placed, and with round edges
         solids = [crystal_solid(scene, crystal) for crystal in scene.crystals]
         return {
             "scene": content,
-            "meshes": [{"vertices": s.vertices.tolist(), "faces": s.faces} for s in solids],
+            "crystals": [rounded(s.vertices, s.faces, scene.subdivisions)._asdict() for s in solids],
+            "spheres": [ball(sphere.radius)._asdict() for sphere in scene.spheres],
             "profile": self.profile.to_dict(),
             "threads": self.threads,
             "device": self.device,

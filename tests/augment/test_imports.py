@@ -32,7 +32,7 @@ FLOORS = {
         {"demo"},
     ],
     "pcs_render": [
-        {"errors", "exact", "png", "draw", "_worker", "published"},
+        {"errors", "exact", "meshes", "png", "draw", "_worker", "published"},
         {"settings", "locate", "scene", "process"},
         {"profile", "geometry", "shards", "distributions", "look"},
         {"blender", "labels", "habits", "fit", "export", "contact"},

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcs_render._worker import rounded
 from pcs_render.geometry import solid
+from pcs_render.meshes import rounded
 
 
 def convex(seed, n):

@@ -1,23 +1,8 @@
-"""Image and geometric steps as kornia augmentations, for ``kornia.augmentation.AugmentationSequential``.
-
-    steps = wrap_pipeline(pa.default_pipeline(seed=3))
-    augment = AugmentationSequential(*steps, data_keys=["input", "mask", "keypoints"])
-    set_batch(augment, index=index, epoch=epoch, outlines=targets)
-    images, masks, points = augment(images, masks, points)
-
-Pixels are those of the native call. kornia's own gate is always open: the step's chance ``p`` is decided by the step's stream,
-keyed by (seed, epoch, index, position). ``params`` holds these four and a highlight's outlines, so that ``params=`` replays.
-
-Images follow kornia: (B, C, H, W), (C, H, W) or (H, W) float in [0, 1], not uint8; float64 is computed as float32. Values that
-an interpolation before took past [0, 1] by up to 0.01 are clipped; on a CPU others raise InputError, as in the native call,
-elsewhere they are clipped, since looking at them would wait for the device. Image steps refuse
-images that require gradients, geometric ones pass them.
-"""
+"""A step inside kornia's base classes: one for steps that change grey values, one for those that move pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,98 +10,19 @@ import torch
 from kornia.augmentation import GeometricAugmentationBase2D, IntensityAugmentationBase2D
 from kornia.geometry.boxes import Boxes
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from .. import boxes as bx
-from .. import targets as tg
-from ..base import Augmentation, Step
-from ..checks import OVERSHOOT, check_gradient, check_index, check_values
-from ..eager import eager
-from ..errors import InputError
-from ..plan import Plan, Tables
-from ..rng import check_seed, open_streams
-from ..steps import Flip, MinEdge, Rotate90
-from ..steps.geometry import moved
-from ..targets import Instances
-from ..transfer import send
-
-Params = dict[str, Tensor]
-
-
-def wrap(
-    step: Step,
-    seed: int | None = None,
-    outlines: Sequence[Any] | None = None,
-    position: int = 0,
-    pixel_edges: bool = False,
-    same_on_batch: bool = False,
-    keepdim: bool = False,
-) -> Wrapped:
-    """A step as a kornia augmentation: ``WrappedSymmetry`` for Rotate90 and Flip, else ``WrappedImageStep``.
-
-    seed: None takes the step's own. position: the step's place in the pipeline whose numbers it is to draw, in [0, 2^16); a
-    step on its own is at 0. outlines: see ``WrappedImageStep.set_outlines``. pixel_edges: False, kornia's convention, has pixel
-    centres at whole numbers, so a flip is x -> W - 1 - x; True moves keypoints and box corners in this project's, where pixel i
-    spans [i, i + 1) and a flip is x -> W - x. same_on_batch: every image draws the numbers of the first. keepdim: as in kornia.
-    Raises InputError, also for KeepDetectable and MinEdge, which remove objects and cannot work in kornia.
-    """
-    if not isinstance(step, Step):
-        raise InputError(f"wrap takes a step such as pa.Blur(), got {type(step).__name__}; for a pipeline use wrap_pipeline")
-    if step.filters():
-        raise InputError(
-            f"{type(step).__name__} removes objects, which kornia has no place for; leave it out here and "
-            "call it on the images and targets instead"
-        )
-    if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < 2**16:
-        raise InputError(f"position must be an integer in [0, 2**16), got {position!r}")
-    wrapped: Wrapped
-    if isinstance(step, (Rotate90, Flip)):
-        wrapped = WrappedSymmetry(step, seed, position, same_on_batch, keepdim)
-        wrapped.pixel_edges = bool(pixel_edges)
-    else:
-        wrapped = WrappedImageStep(step, seed, position, same_on_batch, keepdim)
-    if outlines is not None:
-        if not isinstance(wrapped, WrappedImageStep):
-            raise InputError(f"{type(step).__name__} takes no outlines; give keypoints or boxes to AugmentationSequential")
-        wrapped.set_outlines(outlines)
-    return wrapped
-
-
-def wrap_pipeline(pipeline: Augmentation, outlines: Sequence[Any] | None = None, pixel_edges: bool = False) -> list[Wrapped]:
-    """The steps of a pipeline, each with the pipeline's seed and its own position; what only filters is left out.
-
-    ``AugmentationSequential(*wrap_pipeline(pipeline), data_keys=[...])`` gives the native pipeline's images; a highlight passes
-    over the objects that a MinEdge before it drops. Raises InputError, also for steps that change pixels and cut or remove
-    objects (RandomCrop, WellWall, DropEdge, CrossedPolarisers), and where a step that looks at outlines comes after a Rotate90
-    or Flip, which its outlines would not have followed.
-    """
-    out: list[Wrapped] = []
-    earlier: list[MinEdge] = []
-    for position, step in enumerate(pipeline.sequence()):
-        if isinstance(step, MinEdge):
-            earlier.append(step)
-        if step.filters() and type(step).change is Step.change:
-            continue
-        wrapped = wrap(step, pipeline.seed, position=position, pixel_edges=pixel_edges)
-        if step.looks_at_objects and isinstance(wrapped, WrappedImageStep):
-            if any(isinstance(w, WrappedSymmetry) for w in out):
-                raise InputError(f"{type(step).__name__} must come before Rotate90 and Flip, which move no outlines in kornia")
-            wrapped.earlier = tuple(earlier)
-        out.append(wrapped)
-    set_batch(out, outlines=outlines)
-    return out
-
-
-def set_batch(
-    augmentations: nn.Module | Iterable[nn.Module], index: Any = None, epoch: int = 0, outlines: Sequence[Any] | None = None
-) -> None:
-    """``set_samples`` and ``set_outlines`` for every wrapped step in a kornia container or a list. Raises InputError."""
-    roots = [augmentations] if isinstance(augmentations, nn.Module) else list(augmentations)
-    for module in (m for root in roots for m in root.modules()):
-        if isinstance(module, (WrappedImageStep, WrappedSymmetry)):
-            module.set_samples(index, epoch)
-        if isinstance(module, WrappedImageStep) and module.step.looks_at_objects:
-            module.set_outlines(outlines)
+from ...base import Step
+from ...checks import OVERSHOOT, check_gradient, check_index, check_values
+from ...eager import eager
+from ...errors import InputError
+from ...plan import Plan, Tables
+from ...rng import check_seed, open_streams
+from ...steps import MinEdge, Rotate90
+from ...steps.geometry import moved
+from ...targets import Instances
+from ...transfer import send
+from .outlines import Params, gathered, packed, unpacked
 
 
 class _Drawn:
@@ -200,7 +106,7 @@ class WrappedImageStep(_Drawn, IntensityAugmentationBase2D):
         """
         if not self.step.looks_at_objects:
             raise InputError(f"{type(self.step).__name__} looks at no objects and takes no outlines")
-        self._objects = None if outlines is None else _pack(_gather(outlines))
+        self._objects = None if outlines is None else packed(gathered(outlines))
 
     @eager
     def generate_parameters(self, batch_shape: Sequence[int]) -> Params:
@@ -208,7 +114,7 @@ class WrappedImageStep(_Drawn, IntensityAugmentationBase2D):
         params = super().generate_parameters(batch_shape)
         if self.step.looks_at_objects:
             batch = batch_shape[0]
-            objects = _pack(_gather([[]] * batch)) if self._objects is None else self._objects
+            objects = packed(gathered([[]] * batch)) if self._objects is None else self._objects
             if len(objects["boxes"]) != batch:
                 raise InputError(f"outlines were set for {len(objects['boxes'])} images, got {batch}; call set_outlines again")
             params |= {k: v.clone() for k, v in objects.items()}
@@ -223,7 +129,7 @@ class WrappedImageStep(_Drawn, IntensityAugmentationBase2D):
         images = _unit_range(input.detach())
         instances = None
         if self.step.looks_at_objects:
-            instances = _unpack(params)
+            instances = unpacked(params)
             for small in self.earlier:
                 instances = small.remaining(instances, {})
         plan = self._plan(params, input.shape, instances)
@@ -315,45 +221,3 @@ def _of_centres(edges: Tensor) -> Tensor:
     out = edges.clone()
     out[:, :2, 2] += edges[:, :2, :2].sum(-1) / 2 - 0.5
     return out
-
-
-def _gather(outlines: object) -> Instances:
-    """Outlines in any form that ``set_outlines`` takes."""
-    if not isinstance(outlines, (list, tuple)):
-        raise InputError(f"outlines must be a list with one entry per image, got {type(outlines).__name__}")
-    targets: list[dict[str, Any]] = []
-    boxless: list[bool] = []
-    for i, entry in enumerate(outlines):
-        if not isinstance(entry, (dict, list, tuple)):
-            raise InputError(f"outlines[{i}] must be a list of (K, 2) polygons or a target dict, got {type(entry).__name__}")
-        target = dict(entry) if isinstance(entry, dict) else {"polygons": list(entry)}
-        missing = target.get("boxes") is None and target.get("polygons") is not None
-        if missing:
-            target["boxes"] = np.tile([0.0, 0, 1, 1, 0], (len(target["polygons"]), 1))
-        targets.append(target)
-        boxless += [missing] * len(target.get("boxes", ()))
-    instances = tg.flatten([{k: v for k, v in t.items() if k in ("boxes", "polygons")} for t in targets], len(targets))
-    each = np.split(instances.points, np.cumsum(instances.corners)[:-1])
-    boxes = [bx.min_area_box(p) if m else b for p, b, m in zip(each, instances.boxes, boxless)]
-    return replace(instances, boxes=np.reshape(boxes, (-1, 5)))
-
-
-def _pack(instances: Instances) -> Params:
-    """Objects as padded float64 tensors."""
-    i, corners = instances, instances.corners
-    size = (i.images, int(i.counts().max(initial=0)))
-    boxes = np.full((*size, 5), np.nan)
-    boxes[i.sample, i.object] = i.boxes
-    outlines = np.full((*size, int(corners.max(initial=0)), 2), np.nan)
-    within = np.arange(len(i.points)) - np.repeat(np.cumsum(corners) - corners, corners)
-    outlines[np.repeat(i.sample, corners), np.repeat(i.object, corners), within] = i.points
-    return {"boxes": torch.from_numpy(boxes), "outlines": torch.from_numpy(outlines)}
-
-
-def _unpack(params: Params) -> Instances:
-    """The inverse of ``_pack``."""
-    boxes, outlines = params["boxes"].double().cpu().numpy(), params["outlines"].double().cpu().numpy()
-    present = ~np.isnan(boxes[..., 0])
-    given = ~np.isnan(outlines[..., 0])
-    sample, ordinal = np.nonzero(present)
-    return Instances(len(boxes), sample, ordinal, boxes[present], outlines[given], given.sum(-1)[present])
