@@ -17,9 +17,10 @@ The examples of this package begin with four pictures of the bundled sample:
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for type checkers and editors, which do not run ``__getattr__``; a test compares
     from .base import Augmentation, Step
     from .data import PCSDataset, PcsDataset, collate
     from .errors import DataError, InputError, OutputError, PcsError
@@ -122,82 +123,18 @@ __all__ = [
     "warm_up",
 ]
 
-_HOMES = {  # where each public name lives
-    "base": ("Augmentation", "Step"),
-    "data": ("PCSDataset", "PcsDataset", "collate"),
-    "errors": ("DataError", "InputError", "OutputError", "PcsError"),
-    "keys": ("Target",),
-    "loader": ("AugmentedLoader", "DrawingCollate"),
-    "microscope": ("microscope_pipeline",),
-    "noise": ("blend", "equalize", "equalize_8bit", "interference", "noise_layer", "perlin"),
-    "pipeline": ("Pipeline", "default_pipeline"),
-    "plan": ("Plan",),
-    "steps": (
-        "Blur",
-        "Brightness",
-        "Contrast",
-        "CrossedPolarisers",
-        "Debris",
-        "Displace",
-        "DropEdge",
-        "Flip",
-        "GaussianNoise",
-        "Grain",
-        "Highlight",
-        "ImpulseNoise",
-        "InterferenceLayer",
-        "Invert",
-        "JPEG",
-        "KeepDetectable",
-        "Marks",
-        "MinEdge",
-        "Overlay",
-        "PerlinLayer",
-        "RandomCrop",
-        "Rotate90",
-        "Saturate",
-        "Scratches",
-        "Sharpen",
-        "Splines",
-        "Vignette",
-        "WellWall",
-    ),
-    "warming": ("warm_up",),
-}
-_MODULES = (
-    "base",
-    "boxes",
-    "checks",
-    "data",
-    "dispatch",
-    "errors",
-    "freeze",
-    "gallery",
-    "images",
-    "loader",
-    "microscope",
-    "noise",
-    "pipeline",
-    "plan",
-    "published",
-    "ragged",
-    "raster",
-    "reference",
-    "rng",
-    "steps",
-    "targets",
-    "warming",
-)  # that were there once the package was imported
+# where the names live, in the order in which they are looked for: what loads little comes first
+_HOMES = ("errors", "plan", "keys", "data", "base", "noise", "steps", "pipeline", "microscope", "loader", "warming")
 
 
 def __getattr__(name: str) -> Any:
     """Public names are loaded when they are first used (PEP 562), so that the files, errors and commands cost no torch."""
-    for home, names in _HOMES.items():
-        if name in names:
-            value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-            globals()[name] = value
-            return value
-    if name in _MODULES:
+    if name in __all__:
+        for home in _HOMES:
+            module = importlib.import_module(f"{__name__}.{home}")
+            if hasattr(module, name):
+                return globals().setdefault(name, getattr(module, name))
+    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -42,6 +42,9 @@ class SceneLabels:
         return np.argsort(self.depth, kind="stable")
 
 
+Labels = SceneLabels  # its name up to version 0.3
+
+
 def labels(scene: Scene) -> SceneLabels:
     """Label every crystal of a scene, occluded or not.
 
