@@ -36,7 +36,7 @@ def wrap_angle(theta: A) -> A:
     """Angles modulo pi, in [-pi/2, pi/2)."""
     # rounding in the modulo can reach the open end, so it is folded once more
     wrapped = (theta + math.pi / 2) % math.pi - math.pi / 2
-    return not_below(wrapped - math.pi * (wrapped >= math.pi / 2))
+    return not_below(_library(theta).where(wrapped >= math.pi / 2, wrapped - math.pi, wrapped))
 
 
 def not_below(theta: A) -> A:
@@ -49,13 +49,13 @@ def not_below(theta: A) -> A:
 
 def box_corners(boxes: A) -> A:
     """(N, 5) boxes to (N, 4, 2) corners, in the order (-w,-h), (+w,-h), (+w,+h), (-w,+h) of the box's own axes."""
-    lib = _library(boxes)
+    library = _library(boxes)
     cx, cy, w, h, theta = (boxes[..., i] for i in range(5))
-    c, s = lib.cos(theta) / 2, lib.sin(theta) / 2
+    c, s = library.cos(theta) / 2, library.sin(theta) / 2
     ux, uy, vx, vy = w * c, w * s, -h * s, h * c
     xs = [cx - ux - vx, cx + ux - vx, cx + ux + vx, cx - ux + vx]
     ys = [cy - uy - vy, cy + uy - vy, cy + uy + vy, cy - uy + vy]
-    return lib.stack((lib.stack(xs, -1), lib.stack(ys, -1)), -1)
+    return library.stack((library.stack(xs, -1), library.stack(ys, -1)), -1)
 
 
 def quarter_turns(turns: NDArray[np.int64], height: int, width: int) -> NDArray[np.float64]:
@@ -86,31 +86,32 @@ def move_points(points: A, matrix: A) -> A:
     """(V, 2) points under their own (V, 2, 3) symmetries; exact, since entries are 0, +1, -1 and sizes."""
     x, y = points[:, 0], points[:, 1]
     m = matrix
-    lib = _library(points)
+    library = _library(points)
     new_x = m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]
     new_y = m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]
-    return lib.stack((new_x, new_y), -1)
+    return library.stack((new_x, new_y), -1)
 
 
 def move_boxes(boxes: A, matrix: A) -> A:
     """(N, 5) boxes under their own (N, 2, 3) symmetries. Sides stay with their axis, so only centre and angle change."""
-    lib = _library(boxes)
+    library = _library(boxes)
     centre = move_points(boxes[:, :2], matrix)
     determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
     turn = abs(matrix[:, 1, 0]) * (math.pi / 2)  # modulo pi a half turn is none and both quarter turns are one
     moved = boxes[:, 4] * determinant + turn
     unchanged = (turn == 0) & (determinant == 1)
-    theta = lib.where(unchanged, boxes[:, 4], wrap_angle(moved))  # an identity must not touch the last bit
-    return lib.concatenate((centre, boxes[:, 2:4], theta[:, None]), 1)
+    theta = library.where(unchanged, boxes[:, 4], wrap_angle(moved))  # an identity must not touch the last bit
+    return library.concatenate((centre, boxes[:, 2:4], theta[:, None]), 1)
 
 
-def le90(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def le90(boxes: A) -> A:
     """(N, 5) boxes in any form to w >= h and theta in [-pi/2, pi/2)."""
-    swap = boxes[:, 2] < boxes[:, 3]
-    out = boxes.copy()
-    out[swap, 2], out[swap, 3] = boxes[swap, 3], boxes[swap, 2]
-    out[:, 4] = wrap_angle(out[:, 4] + swap * (math.pi / 2))
-    return out
+    library = _library(boxes)
+    centre, w, h, theta = boxes[:, :2], boxes[:, 2], boxes[:, 3], boxes[:, 4]
+    swap = w < h
+    sides = library.stack((library.where(swap, h, w), library.where(swap, w, h)), -1)
+    theta = wrap_angle(library.where(swap, theta + math.pi / 2, theta))
+    return library.concatenate((centre, sides, theta[:, None]), 1)
 
 
 def min_area_box(points: NDArray[np.float64]) -> NDArray[np.float64]:

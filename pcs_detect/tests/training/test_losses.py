@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcs_detect.training.boxes import corners, to_le90
+from pcs_augment.boxes import box_corners as corners
+from pcs_augment.boxes import le90 as to_le90
 from pcs_detect.training.models.losses import OverlapLoss, overlap
 
 boxes = st.tuples(st.floats(0, 60), st.floats(0, 60), st.floats(0.5, 80), st.floats(0.5, 80), st.floats(-7, 7))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from mmdet.structures.bbox import get_box_tensor
 from mmrotate.structures.bbox import RotatedBoxes, rbbox_overlaps
 
-from pcs_detect.training.boxes import corners, to_le90
+from pcs_augment.boxes import box_corners as corners
+from pcs_augment.boxes import le90 as to_le90
 from pcs_detect.training.models.overlaps import NearbyRotatedOverlaps
 
 

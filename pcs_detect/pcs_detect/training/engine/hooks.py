@@ -20,9 +20,10 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 from mmrotate.registry import HOOKS
 
+from pcs_augment.boxes import le90
+
 from ...crystals import drawing
 from ...errors import DataError, InputError
-from ..boxes import to_le90
 from .checkpoints import POINTER, resumable
 from .curves import curves
 
@@ -173,7 +174,7 @@ def _draw_curves(runner: Any) -> None:
 def plain_boxes(boxes: Any) -> np.ndarray:
     """(N, 5) le90 as float64 in NumPy, of RotatedBoxes or a tensor."""
     tensor: Tensor = get_box_tensor(boxes).detach().float().cpu()
-    return to_le90(tensor.reshape(-1, 5)).double().numpy()
+    return le90(tensor.reshape(-1, 5)).double().numpy()
 
 
 @HOOKS.register_module()

@@ -13,7 +13,7 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.structures.bbox import get_box_tensor
 from mmrotate.registry import MODELS
 
-from ..boxes import corners
+from pcs_augment.boxes import box_corners
 
 SHARED = 1e-9  # px; edges closer than this coincide
 
@@ -47,7 +47,7 @@ def overlap(first: Tensor, second: Tensor) -> Tensor:
     kind = torch.promote_types(first.dtype, torch.float32)
     first, second = first.double(), second.double()
     shift = torch.cat([first[:, :2], torch.zeros_like(first[:, 2:])], 1).detach()
-    one, two = corners(first - shift), corners(second - shift)
+    one, two = box_corners(first - shift), box_corners(second - shift)
     # an edge of both counts once, with the first box
     intersection = (_swept(one, two, SHARED) + _swept(two, one, -SHARED)).clamp(min=0)
     areas = first[:, 2] * first[:, 3] + second[:, 2] * second[:, 3]

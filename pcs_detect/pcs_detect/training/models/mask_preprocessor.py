@@ -17,8 +17,9 @@ from mmdet.structures.mask import PolygonMasks
 from mmengine.structures import InstanceData
 from mmrotate.registry import MODELS
 
+from pcs_augment.boxes import box_corners
+
 from ...errors import InputError
-from ..boxes import corners
 from .clahe import clahe
 from .preprocessor import CrystalPreprocessor
 
@@ -83,7 +84,7 @@ def targets(labels: InstanceData, scale: tuple[float, float], size: tuple[int, i
 
     scale: by which x and y grow on the way.
     """
-    outlines = labels.polygons if "polygons" in labels else list(corners(get_box_tensor(labels.bboxes)))
+    outlines = labels.polygons if "polygons" in labels else list(box_corners(get_box_tensor(labels.bboxes)))
     height, width = size
     moved = [np.asarray(p.cpu(), dtype=np.float64) * scale for p in outlines]
     bounds = np.array([[*p.min(0), *p.max(0)] for p in moved]).reshape(-1, 4).clip(0, [width, height, width, height])
