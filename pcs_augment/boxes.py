@@ -156,4 +156,5 @@ def convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
 def polygon_area(outline: ArrayLike) -> float:
     """Area in px^2 of a simple polygon (K, 2)."""
     x, y = np.asarray(outline, dtype=np.float64).T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+    # a sum of products, not a scalar product: scenes must be the same bits with every linear algebra library
+    return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2

@@ -1,4 +1,8 @@
-"""Convex polyhedra and their projections: solids, hulls, minimum-area rectangles, pixels."""
+"""Convex polyhedra and their projections: solids, hulls, minimum-area rectangles, pixels.
+
+Hulls and rectangles are not those of ``pcs_augment.boxes``: scenes must be the same bits on every machine, so they are made of
+what IEEE 754 fixes alone (see ``exact``), and many poses are measured at once.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import ConvexHull, QhullError
+
+from pcs_augment.boxes import polygon_area as polygon_area  # the same bits everywhere as well
 
 from .errors import InputError
 from .scene import Camera, Crystal, Scene, rotation_matrix
@@ -157,12 +163,6 @@ def clipped(polygon: Floats, width: int, height: int) -> Floats:
                 kept.append(q)
         polygon = np.array(kept).reshape(-1, 2)
     return polygon
-
-
-def polygon_area(polygon: Floats) -> float:
-    """Area of a (K, 2) simple polygon, px^2."""
-    x, y = polygon[:, 0], polygon[:, 1]
-    return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2
 
 
 def rectangles(points: Floats, edges: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:

@@ -2,6 +2,8 @@
 
 x to the right, y down, pixel i spanning [i, i + 1); the w axis points along (cos theta, sin theta), so positive angles are
 clockwise on screen. "le90": w >= h, theta in [-pi/2, pi/2).
+
+``pcs_augment.boxes`` has some of this too: the photograph half is installed without that package.
 """
 
 from __future__ import annotations

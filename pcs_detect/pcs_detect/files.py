@@ -1,4 +1,7 @@
-"""Writing files whole or not at all, and one run to a folder; on Linux, macOS and Windows."""
+"""Writing files whole or not at all, and one run to a folder; on Linux, macOS and Windows.
+
+``pcs_augment.files`` is much the same: the photograph half is installed without that package.
+"""
 
 from __future__ import annotations
 
