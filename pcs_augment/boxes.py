@@ -11,7 +11,7 @@ Functions of boxes, points and matrices take NumPy arrays and torch tensors; thi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,10 +41,11 @@ def wrap_angle(theta: A) -> A:
 
 def not_below(theta: A) -> A:
     """The float32 number nearest to -pi/2 lies below it: such angles become the next one above."""
-    library: Any = _library(theta)
-    if theta.dtype != library.float32:
+    library, values = _library(theta), cast(Any, theta)
+    if values.dtype != library.float32:
         return theta
-    return np.maximum(theta, np.float32(LOWEST)) if library is np else theta.clamp_min(LOWEST)
+    raised: Any = np.maximum(values, np.float32(LOWEST)) if library is np else values.clamp_min(LOWEST)
+    return raised
 
 
 def box_corners(boxes: A) -> A:

@@ -168,7 +168,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         self._began = time.monotonic(), done
         speed = self._per_hour
 
-        class PerHour(tqdm):  # type: ignore[misc, valid-type]
+        class PerHour(tqdm):
             @property
             def format_dict(self) -> dict[str, Any]:
                 values = super().format_dict

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from . import annotations as an
-from . import images, json_labels
+from . import coco_json, images, json_labels
 from .errors import DataError, InputError
 from .keys import Labelled, Target
 from .ragged import BatchTargets, Outlines, gathered
@@ -65,20 +64,20 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         first_index: int = 0,
     ) -> None:
         self.path, self.white, self.first_index = Path(annotations), white, first_index
-        self.folder = Path(images) if images is not None else an.folder_beside(self.path)
+        self.folder = Path(images) if images is not None else coco_json.folder_beside(self.path)
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: no such folder of images; pass images=FOLDER")
-        skipped = an.Skipped(self.path, strict)
+        skipped = coco_json.Skipped(self.path, strict)
         document, columns = _read(self.path, 1.0 if published_labels else 0.0, skipped)
-        entries = an.entries(document, "images", self.path)
-        self.categories: list[dict[str, Any]] = an.entries(document, "categories", self.path)
-        self.image_ids = np.array([an.integer(e, "id", self.path) for e in entries], dtype=np.int64)
-        self.file_names = [an.text(e, "file_name", self.path) for e in entries]
-        self.sizes = [(an.side(e.get("height")), an.side(e.get("width"))) for e in entries]
+        entries = coco_json.entries(document, "images", self.path)
+        self.categories: list[dict[str, Any]] = coco_json.entries(document, "categories", self.path)
+        self.image_ids = np.array([coco_json.integer(e, "id", self.path) for e in entries], dtype=np.int64)
+        self.file_names = [coco_json.text(e, "file_name", self.path) for e in entries]
+        self.sizes = [(coco_json.side(e.get("height")), coco_json.side(e.get("width"))) for e in entries]
         if columns is None:
             columns = json_labels.Columns(1.0 if published_labels else 0.0)
-            for a in an.entries(document, "annotations", self.path):
-                one = an.annotation(a, self.path, skipped)
+            for a in coco_json.entries(document, "annotations", self.path):
+                one = coco_json.annotation(a, self.path, skipped)
                 if one is not None:
                     columns.add(one)
         self._keep(columns)
@@ -88,7 +87,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
     def _keep(self, columns: json_labels.Columns) -> None:
         if len(np.unique(self.image_ids)) != len(self.image_ids):
             raise DataError(f"{self.path}: an image id occurs twice; make ids unique")
-        categories = np.array([an.integer(c, "id", self.path) for c in self.categories], dtype=np.int64)
+        categories = np.array([coco_json.integer(c, "id", self.path) for c in self.categories], dtype=np.int64)
         images, labels = _places(columns.image_id, self.image_ids), _places(columns.category_id, categories)
         if min(images.min(initial=0), labels.min(initial=0)) < 0:
             i = int(np.argmax((images < 0) | (labels < 0)))
@@ -140,7 +139,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
 
     def image_path(self, i: int) -> Path:
         """The file of image i. Raises DataError for a name that climbs out of the folder; links are followed."""
-        return an.image_path(self.folder, self.file_names[i], self.path)
+        return coco_json.image_path(self.folder, self.file_names[i], self.path)
 
     def __add__(self, other: Any) -> ConcatDataset[Any]:
         return number_parts(ConcatDataset([self, other]))
@@ -168,14 +167,14 @@ def _number(data: Any, first: int) -> None:
         data.first_index = first
 
 
-def _read(path: Path, shift: float, skipped: an.Skipped) -> tuple[dict[str, Any], json_labels.Columns | None]:
+def _read(path: Path, shift: float, skipped: coco_json.Skipped) -> tuple[dict[str, Any], json_labels.Columns | None]:
     """The document, and its annotations where they could be read apart."""
-    with an.readable(path):
-        streamed = json_labels.stream(path, lambda a: an.annotation(a, path, skipped), shift)
+    with coco_json.readable(path):
+        streamed = json_labels.stream(path, lambda a: coco_json.annotation(a, path, skipped), shift)
     if streamed is not None:
         return streamed
     skipped.forget()
-    return an.read_json(path), None
+    return coco_json.read_json(path), None
 
 
 def _places(values: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:

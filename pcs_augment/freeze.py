@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from . import __version__
-from .annotations import oriented, read_json, stem, usable
 from .boxes import polygon_area
+from .coco_json import oriented, read_json, stem, usable
 from .console import OnProgress
 from .data import PcsDataset
 from .errors import DataError, InputError, OutputError, PcsError

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .annotations import SUFFIXES
 from .base import Augmentation, Step
+from .coco_json import SUFFIXES
 from .data import PcsDataset, read_grey
 from .errors import DataError, InputError
 from .files import made_folder, written

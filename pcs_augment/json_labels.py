@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import boxes as bx
-from .annotations import LARGEST, SMALLEST, Annotation
+from .coco_json import LARGEST, SMALLEST, Annotation
 
 BLOCK = 2**18  # bytes of text
 

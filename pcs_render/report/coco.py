@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcs_augment import annotations as an
+from pcs_augment import coco_json
 from pcs_augment.boxes import le90
 from pcs_augment.images import read_grey
 
@@ -26,15 +26,15 @@ class Document:
 
     def __init__(self, path: Path, published_labels: bool = False):
         self.path = path
-        content = an.read_json(path)
-        self._images = an.entries(content, "images", path)
+        content = coco_json.read_json(path)
+        self._images = coco_json.entries(content, "images", path)
         info = content.get("info")
         offset = info.get("label_offset_y") if isinstance(info, dict) else None
         self.shift = -float(offset) if isinstance(offset, (int, float)) else float(published_labels)  # px down
         position = {image.get("id"): i for i, image in enumerate(self._images)}
         if len(position) != len(self._images):
             raise DataError(f"{path}: an image id occurs twice or is missing; make ids unique")
-        kept = [a for a in an.entries(content, "annotations", path) if not an.is_crowd(a)]
+        kept = [a for a in coco_json.entries(content, "annotations", path) if not coco_json.is_crowd(a)]
         for a in kept:
             if a.get("image_id") not in position:
                 raise DataError(f"{path}: annotation {a.get('id')} names image {a.get('image_id')!r}, which is not listed")
@@ -60,17 +60,19 @@ class Document:
 
     def pixels(self, i: int, folder: Path) -> NDArray[np.uint8] | None:
         """(H, W) grey values of image i, None where its file is not there. Raises DataError for a file that is broken."""
-        path = an.image_path(folder, an.text(self._images[i], "file_name", self.path), self.path)
+        path = coco_json.image_path(folder, coco_json.text(self._images[i], "file_name", self.path), self.path)
         return read_grey(path, size=_size(self._images[i])) if path.is_file() else None
 
     def _shape(self, annotation: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The box and outline of one annotation, moved to where the crystal is drawn."""
-        box, outline = an.shape_of(annotation, self.path)
+        box, outline = coco_json.shape_of(annotation, self.path)
         if "rbox" in annotation:  # as this library's COCO export writes it
-            box = le90(an.box_numbers(annotation["rbox"], f"{self.path}: annotation {annotation.get('id')}", "rbox")[None])[0]
+            box = le90(
+                coco_json.box_numbers(annotation["rbox"], f"{self.path}: annotation {annotation.get('id')}", "rbox")[None]
+            )[0]
         return box + np.array([0, self.shift, 0, 0, 0]), outline + np.array([0, self.shift])
 
 
 def _size(image: dict[str, Any]) -> tuple[Any, Any]:
     """(height, width) px as the file says it, None where it does not."""
-    return an.side(image.get("height")), an.side(image.get("width"))
+    return coco_json.side(image.get("height")), coco_json.side(image.get("width"))

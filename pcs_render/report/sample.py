@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pcs_augment.annotations import folder_beside
+from pcs_augment.coco_json import folder_beside
 from pcs_augment.console import OnProgress
 
 from ..errors import DataError, InputError

@@ -17,7 +17,7 @@ FLOORS = {
     "pcs_augment": [
         {"errors", "files", "console", "sample"},
         {"dispatch", "eager", "checks", "plan", "transfer", "sums", "boxes"},
-        {"rng", "ragged", "keys", "raster", "gaussian", "annotations"},
+        {"rng", "ragged", "keys", "raster", "gaussian", "coco_json"},
         {"noise", "targets", "fields", "stamps"},
         {"kernels", "clipping", "placing"},
         {"base"},
@@ -55,7 +55,7 @@ FLOORS = {
     ],
 }
 # what pcs_render has in common with pcs_augment: nothing of it loads torch (tests/augment/test_start.py)
-SHARED = {"errors", "files", "console", "boxes", "annotations", "images"}
+SHARED = {"errors", "files", "console", "boxes", "coco_json", "images"}
 
 
 def modules(package: str) -> dict[str, Path]:

@@ -173,7 +173,7 @@ def test_numbers_to_the_last_bit(tmp_path_factory, numbers):
     text = f'{{"images": [{{"id": 1, "file_name": "a"}}], "categories": [{{"id": 1}}], "annotations": [{row}]}}'
     path = written(tmp_path_factory.getbasetemp() / "numbers.json", text.encode())
     with streaming(10**6), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pa.annotations, "annotation", None)
+        patch.setattr(pa.coco_json, "annotation", None)
         points = pa.PCSDataset(path, images=path.parent).target(0)["polygons"][0]
     expected = np.array(json.loads(f"[{', '.join(numbers)}]"), np.float64).astype(np.float32)
     assert np.array_equal(points.numpy().ravel().view(np.int32), expected.view(np.int32))
@@ -181,7 +181,7 @@ def test_numbers_to_the_last_bit(tmp_path_factory, numbers):
 
 def test_the_sample_needs_no_second_reading(monkeypatch):
     expected = content(SAMPLE, whole())
-    monkeypatch.setattr(pa.annotations, "annotation", None)  # it reads what has another form
+    monkeypatch.setattr(pa.coco_json, "annotation", None)  # it reads what has another form
     for block in (100, 4096, 10**7):
         assert content(SAMPLE, streaming(block)) == expected
     assert sum(map(len, expected[5::3])) == 682

@@ -14,7 +14,7 @@ import pytest
     [
         "import pcs_augment",
         "import pcs_augment.files, pcs_augment.errors, pcs_augment.console",
-        "import pcs_augment.boxes, pcs_augment.annotations, pcs_augment.images",
+        "import pcs_augment.boxes, pcs_augment.coco_json, pcs_augment.images",
         "import pcs_augment.cli; pcs_augment.cli.main(['--help'])",
         "import pcs_augment.cli; pcs_augment.cli.main(['preview', '--help'])",
         "import pcs_render.cli; pcs_render.cli.main(['--help'])",

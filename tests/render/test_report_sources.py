@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from samples import SMALL, data_set, scenes
 
-from pcs_augment.annotations import folder_beside
+from pcs_augment.coco_json import folder_beside
 from pcs_render import export, report
 from pcs_render.errors import DataError
 from pcs_render.shards import Reader

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from pcs_augment import errors as augment_errors
-from pcs_augment.annotations import SUFFIXES
+from pcs_augment.coco_json import SUFFIXES
 from pcs_augment.data import PcsDataset
 from pcs_augment.targets import Outlines, select
 from pcs_render import errors as render_errors
