@@ -122,7 +122,9 @@ def _outline(segments: Any, where: str) -> NDArray[np.float64] | None:
     parts = [_numbers(s, f"{where}: 'segmentation'") for s in segments]
     for p in parts:
         if len(p) < 6 or len(p) % 2:
-            raise DataError(f"{where}: a polygon needs at least 3 points as [x1, y1, x2, y2, ...], got {len(p)} numbers")
+            raise DataError(
+                f"{where}: a polygon of 'segmentation' needs at least 3 points as [x1, y1, x2, y2, ...], got {len(p)} numbers"
+            )
     if len(parts) > 1:  # one crystal seen in several pieces: its outline goes around all of them
         return bx.convex_hull(np.concatenate(parts).reshape(-1, 2))
     return parts[0].reshape(-1, 2) if parts else None
