@@ -2,11 +2,14 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 import pcs_augment as pa
-from pcs_augment.files import made_folder, written
+from pcs_augment.files import left_over, locked, made_folder, written
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -45,3 +48,32 @@ def test_what_cannot_be_written_is_named(tmp_path):
             pass
     with pytest.raises(pa.OutputError, match="cannot create the folder"):
         made_folder(tmp_path / "file" / "sub")
+
+
+def test_what_a_killed_process_leaves_is_recognised(tmp_path):
+    with written(tmp_path / "a.png") as temporary:
+        assert left_over(temporary.name)
+    assert not left_over("a.png")
+    assert not left_over(".a.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+def test_a_lock_ends_with_its_process_even_where_a_fork_of_it_lives_on(tmp_path):
+    program = (
+        "import os, sys, time; from pcs_augment.files import locked\n"
+        "with locked(sys.argv[1]):\n"
+        "    if os.fork() == 0:\n"
+        "        print(os.getpid(), flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True)
+    child = int(process.stdout.readline())
+    try:
+        with pytest.raises(pa.OutputError, match=f"process {process.pid}"), locked(tmp_path):
+            pass
+        process.kill()
+        process.wait()
+        with locked(tmp_path):
+            os.kill(child, 0)  # it lives
+    finally:
+        os.kill(child, signal.SIGKILL)
