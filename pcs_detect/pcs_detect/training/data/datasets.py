@@ -15,11 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from pcs_augment import errors as augment_errors
+from pcs_augment import errors as theirs
 from pcs_augment.coco_json import SUFFIXES
 from pcs_augment.data import PcsDataset
 from pcs_augment.targets import Outlines, select
-from pcs_render import errors as render_errors
 from pcs_render.shards import PcsShards
 from pcs_render.shards.manifest import NAME as MANIFEST
 from pcs_render.shards.manifest import Split, check_validation
@@ -265,7 +264,7 @@ def _own_errors() -> Iterator[None]:
     """What the libraries below raise, as errors of this one."""
     try:
         yield
-    except (augment_errors.DataError, render_errors.DataError) as e:
+    except theirs.DataError as e:
         raise DataError(str(e)) from e
-    except (augment_errors.InputError, render_errors.InputError) as e:
+    except theirs.InputError as e:
         raise InputError(str(e)) from e
