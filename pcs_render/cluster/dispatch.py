@@ -4,7 +4,7 @@ Ray's own ``ActorPool`` with ``max_restarts`` and ``max_task_retries`` was tried
 starts killed workers anew. But when a node went for good, what its actor had been given waited for 90 s, until the trial was
 stopped, while the other worker idled; a worker that hung was not missed; a piece that failed did not say which worker or which
 image it was; nodes that join get nothing to do, and nodes with another Blender cannot be left out. It would have spared the
-table of what is in flight and the count of deaths, some 40 lines of the 700 of this folder.
+table of what is in flight and the count of deaths, some 40 lines of the 800 of this folder.
 """
 
 from __future__ import annotations
