@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import boxes as bx
-from . import placing
+from . import dispatch, memory, placing
 from . import targets as tg
 from .checks import (
     FLOATS,
@@ -29,6 +29,7 @@ from .checks import (
     check_shape,
     check_values,
     in_range,
+    load,
 )
 from .eager import eager
 from .errors import InputError
@@ -37,6 +38,7 @@ from .plan import Plan, Tables
 from .rng import Stream, check_seed, open_streams
 from .targets import AnyTarget, AnyTargets, Instances
 from .transfer import send
+from .turns import Turns, in_turn
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -187,10 +189,7 @@ class Augmentation(nn.Module):
             return super().apply(images)
         if plan is None:
             raise InputError("apply needs the plan that draw returned: pipeline.apply(images, targets, plan)")
-        pixels = check_images(images)
-        if pixels.device.type == "cpu":
-            check_values(bool(in_range(pixels)), pixels)
-        out, keep, placed, matrix = self._run(pixels, None if targets is None else _dicts(targets), plan)
+        out, keep, placed, matrix = self._run(check_images(images), None if targets is None else _dicts(targets), plan)
         if placed is None:
             return out, None
         new = tg.follow(placed, matrix, keys=self.keys)
@@ -202,24 +201,27 @@ class Augmentation(nn.Module):
         self, images: Tensor, targets: Sequence[AnyTarget] | None, plan: Plan
     ) -> tuple[Tensor, Tensor, Sequence[AnyTarget] | None, NDArray[np.float64] | None]:
         """New images, which of all their objects to keep, the targets up to the last step that outlined objects anew, and the
-        (B, 2, 3) symmetries that they are to follow since then."""
+        (B, 2, 3) symmetries that they are to follow since then. Values are checked on a CPU."""
         self._check_plan(images, targets, plan)
         with torch.no_grad():
-            pixels = as_float(images)
+            turns = Turns(len(images), dispatch.run_all() if images.device.type == "cpu" else None)
+            pixels, valid = _loaded(images, turns)
             keep = torch.ones(int(plan.objects.clip(0).sum()), dtype=torch.bool, device=images.device)
             first = np.cumsum(plan.objects.clip(0)) - plan.objects.clip(0)
             matrix: NDArray[np.float64] | None = None
             placed, size = targets, plan.shape
             for step, tables in zip(self.sequence(), plan.steps):
-                pixels = step.change(pixels, tables)
+                pixels = turns.call(step.change, pixels, tables)
                 if placed is not None:
                     if "placed" in tables and len(tables["placed"]["sample"]):
                         tg.check_places(placed, type(step).__name__)
                         moved = placed if matrix is None else tg.follow(placed, matrix, keys=self.keys)
                         placed, matrix = placing.placed(moved, tables["placed"], tables["outlines"]), None
                     matrix = _then(matrix, step.symmetry(tables, size))
-                    step.drop(pixels, tables, keep, first)
+                    turns.call(step.drop, pixels, tables, keep, first)
                 size = step.output_size(size)
+            turns.settle()
+            check_values(valid is None or bool(valid.all()), images)
             for mine, target in zip(keep.split(plan.objects.clip(0).tolist()), targets or ()):
                 if target.get("keep") is not None:  # of a step applied before
                     mine &= send(target["keep"], mine.device)
@@ -279,18 +281,17 @@ class Augmentation(nn.Module):
                 )
             index = np.arange(self._counter, self._counter + len(images))
         given = None if targets is None or isinstance(targets, _Omitted) else _dicts(targets)
-        valid = in_range(images)
-        if images.device.type == "cpu":
-            check_values(bool(valid), images)
+        valid = None if images.device.type == "cpu" else in_range(images)
         plan = self.draw(images.shape, given, index, epoch)
         out, keep, placed, matrix = self._run(images, given, plan)
         new: AnyTargets | None = None
         if placed is not None and self.filters():
-            flags = torch.cat([valid.reshape(1), keep]).cpu().numpy()
-            check_values(bool(flags[0]), images)
-            new = tg.follow(tg.without_flags(placed), matrix, flags[1:], keys=self.keys)
+            flags = keep if valid is None else torch.cat([keep, valid.reshape(1)])
+            on_host = flags.cpu().numpy()
+            check_values(valid is None or bool(on_host[-1]), images)
+            new = tg.follow(tg.without_flags(placed), matrix, on_host[: len(keep)], keys=self.keys)
         else:
-            check_values(bool(valid), images)
+            check_values(valid is None or bool(valid), images)
             if placed is not None:
                 new = tg.follow(placed, matrix, keys=self.keys)
         if counting:
@@ -438,6 +439,7 @@ class Step(Augmentation):
         """
         raise NotImplementedError
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         """Change pixels on the device of the images.
 
@@ -470,6 +472,7 @@ class Step(Augmentation):
         """Name the shape that comes out of images (B, C, H, W)."""
         return shape
 
+    @in_turn
     def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         """Clear the flags of objects that are dropped, on the device.
 
@@ -491,6 +494,21 @@ class Step(Augmentation):
 def _dicts(targets: Sequence[Mapping[str, Any]]) -> Sequence[AnyTarget]:
     """Targets as the library handles them, whose form is checked where they are read."""
     return cast(Sequence[AnyTarget], targets)
+
+
+def _loaded(images: Tensor, turns: Turns) -> tuple[Tensor, Tensor | None]:
+    """A contiguous float32 copy; on a CPU also, once they have had their turn, which images (B,) have all values in range."""
+    if images.device.type != "cpu":
+        return as_float(images), None
+    out = memory.batch(images.shape)
+    valid = torch.ones(len(images), dtype=torch.bool)
+    turns.call(_load, images, out, valid)
+    return out, valid
+
+
+@in_turn
+def _load(images: Tensor, out: Tensor, valid: Tensor) -> None:
+    load(images, out, valid)
 
 
 def _then(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

@@ -144,6 +144,17 @@ def as_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, copy=True, memory_format=torch.contiguous_format).clamp_(0, 1)
 
 
+@operator("load(Tensor images, Tensor(a!) out, Tensor(b!) valid) -> ()")
+def load(images: Tensor, out: Tensor, valid: Tensor) -> None:
+    """``as_float`` of a batch into ``out``; valid (B,) becomes false where a value is out of range."""
+    out.copy_(images)
+    if images.dtype == torch.uint8:
+        out.div_(255)
+    else:
+        out.clamp_(0, 1)
+    valid.copy_(in_range(images))
+
+
 def check_index(index: Any, batch: int) -> NDArray[np.int64]:
     """(B,) keys of (B,) integers, or of (B, 2) pairs (index, number of the copy)."""
     if index is None:

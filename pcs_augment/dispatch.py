@@ -29,6 +29,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
+from . import turns
 from .errors import InputError
 
 P = ParamSpec("P")
@@ -98,6 +99,12 @@ def module(wing: str, name: str) -> ModuleType | None:
     return importlib.import_module(found) if _usable(wing) and find_spec(found) is not None else None
 
 
+def run_all() -> Callable[..., None] | None:
+    """What shares images out over threads where numba does the work on a CPU, None elsewhere."""
+    found = module("numba", "threads") if _asked_for() in ("", "numba") else None
+    return None if found is None else found.run_all
+
+
 def _home(function: Callable[..., Any]) -> str:
     return function.__module__.rpartition(".")[2]
 
@@ -112,6 +119,8 @@ def _chosen(function: Callable[..., Any], name: str, key: str, in_place: bool = 
         if wing == "triton" and asked != "triton":
             return _with_fallback(function, home, name, in_place, args)
         fast = None if wing is None else _implementation(wing, home, name)
+        if fast is None:
+            turns.settle()
         return (function if fast is None else fast)(*args)
 
     return run

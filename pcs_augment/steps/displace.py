@@ -13,6 +13,7 @@ from ..plan import Tables
 from ..rng import LANE_DISPLACE, Stream, halves, keys_in
 from ..targets import Instances
 from ..transfer import host_tensors
+from ..turns import in_turn, settle
 from .update import keys_of, update
 
 
@@ -49,10 +50,12 @@ class Displace(Step):
         sample = self.chosen(stream)
         return {"images": {"sample": sample, **keys_of(stream.keys, sample)}}
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         sample, keys = host_tensors(table["sample"], keys_in(table))
         if self.alternate:
+            settle()
             update(images, sample, self._roll, keys)
         else:
             roll(images, sample, keys, self.reach)

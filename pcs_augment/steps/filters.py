@@ -17,6 +17,7 @@ from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
 from ..transfer import host_tensors, to_device
+from ..turns import afterwards, in_turn
 
 Ints = NDArray[np.int64]
 
@@ -54,6 +55,7 @@ class MinEdge(Step):
     def remaining(self, instances: Instances, tables: Tables) -> Instances:
         return instances.picked(~self._small(instances))
 
+    @in_turn
     def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         table = tables["dropped"]
         if len(table["sample"]):
@@ -95,24 +97,27 @@ class KeepDetectable(Step):
             "outlines": {"sample": owner, "x": instances.points[:, 0], "y": instances.points[:, 1]},
         }
 
+    @in_turn
     def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         table, outlines = tables["objects"], tables["outlines"]
         if not len(table["sample"]):
             return
         points = np.stack((outlines["x"], outlines["y"]), -1)
-        spread = object_spread(images, *host_tensors(table["sample"], points, table["corners"]), self.dilation)
+        lists = host_tensors(table["sample"], points, table["corners"])
+        spread = object_spread(images, *lists, self.dilation, self.threshold)
         place = to_device(first[table["sample"]] + table["object"], images.device)
-        keep.index_copy_(0, place, keep.index_select(0, place) & (spread > self.threshold))
+        afterwards(lambda: keep.index_copy_(0, place, keep.index_select(0, place) & (spread > self.threshold)))
 
 
 @operator(
-    "object_spread(Tensor images, Tensor sample, Tensor points, Tensor corners, float radius) -> Tensor",
-    fake=lambda images, sample, points, corners, radius: images.new_empty(len(sample), dtype=torch.int64),
+    "object_spread(Tensor images, Tensor sample, Tensor points, Tensor corners, float radius, int enough=255) -> Tensor",
+    fake=lambda images, sample, points, corners, radius, enough=255: images.new_empty(len(sample), dtype=torch.int64),
 )
-def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tensor, radius: float) -> Tensor:
+def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tensor, radius: float, enough: int = 255) -> Tensor:
     """(N,) int64 ranges of the 8-bit grey values within ``radius`` px of outlines, the widest of all channels; -1 for none.
 
-    sample (N,): their images; corners (N,): how many of the points (V, 2) belong to each.
+    sample (N,): their images, ascending; corners (N,): how many of the points (V, 2) belong to each; enough: of a range above
+    this it need only be known that it is.
     """
     return _spread(images, sample.numpy(), points.numpy(), corners.numpy(), radius)
 

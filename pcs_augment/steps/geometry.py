@@ -15,6 +15,7 @@ from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
 from ..transfer import host_tensors
+from ..turns import in_turn
 from .update import update
 
 
@@ -38,6 +39,7 @@ class _Symmetry(Step):
         kind[tables["images"]["sample"]] = tables["images"]["kind"]
         return type(self)._matrices(kind, *shape[2:])
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         turn(images, *host_tensors(table["sample"], table["kind"]), self.flips)

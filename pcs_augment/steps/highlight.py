@@ -19,6 +19,7 @@ from ..raster import BORDER, FILL, FILL_TWICE, OUTLINE
 from ..rng import LANE_OBJECT, LANE_PAINT, Stream, scale_integer
 from ..targets import Instances
 from ..transfer import host_tensors, to_device
+from ..turns import in_turn
 
 _CANDIDATES = 2**22
 
@@ -115,6 +116,7 @@ class Highlight(Step):
             "outlines": {"sample": owner, "x": mine.points[:, 0], "y": mine.points[:, 1]},
         }
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table, objects, outlines = tables["images"], tables["objects"], tables["outlines"]
         used = np.isin(table["sample"], objects["sample"])

@@ -17,6 +17,7 @@ from ..raster import repeat_ranges
 from ..rng import Stream, keys_in
 from ..targets import Instances
 from ..transfer import host_tensors, to_device
+from ..turns import in_turn, settle
 from .update import keys_of, per_image
 
 _FIRST_TEXTURE, _WORDS_PER_TEXTURE = 4, 4
@@ -62,11 +63,13 @@ class _NoiseLayer(Step):
     def _settle(self, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return drawn
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["textures"]
         if not len(table["sample"]):
             return images
         if self.bins:
+            settle()
             _add_layers(images, table, self.kind, self.c, self.equalize_layer, self.bins)
         else:
             columns = host_tensors(*(table[c] for c in COLUMNS), keys_in(table))

@@ -16,6 +16,7 @@ from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
 from ..transfer import host_tensors
+from ..turns import in_turn
 from .update import update
 
 _SHAPE_COLUMNS = ("round", "x", "y", "radius", "left", "top", "right", "bottom")
@@ -94,6 +95,7 @@ class Overlay(Step):
         # the two kinds exclude each other, so the circle's radius may share its word with the width of a band
         return stream.uniform(7, *self.radius) * np.hypot(height, width) / np.sqrt(2)
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         if len(table["sample"]):

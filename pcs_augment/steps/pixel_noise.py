@@ -12,6 +12,7 @@ from ..plan import Tables
 from ..rng import LANE_PIXEL, Stream, halves, keys_in, normals
 from ..targets import Instances
 from ..transfer import host_tensors
+from ..turns import in_turn
 from .update import keys_of, per_image, update
 
 
@@ -43,6 +44,7 @@ class GaussianNoise(Step):
         sigma = stream.uniform(1, *self.sigma)[sample]
         return {"images": {"sample": sample, "sigma": sigma, **keys_of(stream.keys, sample)}}
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         add_noise(images, *host_tensors(table["sample"], table["sigma"], keys_in(table)))
@@ -96,6 +98,7 @@ class ImpulseNoise(Step):
         white, black = stream.uniform(1, *self.white)[sample], stream.uniform(2, *self.black)[sample]
         return {"images": {"sample": sample, "white": white, "black": black, **keys_of(stream.keys, sample)}}
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         white = np.round(table["white"] * 65536).astype(np.int64)

@@ -15,6 +15,7 @@ from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
 from ..transfer import host_tensors
+from ..turns import in_turn
 from .update import update
 
 
@@ -50,6 +51,7 @@ class Blur(Step):
         kernel = np.array(self.kernels)[stream.integer(1, 0, len(self.kernels) - 1)[sample]]
         return {"images": {"sample": sample, "kernel": kernel}}
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         if len(table["sample"]):

@@ -19,6 +19,7 @@ from ..raster import repeat_ranges
 from ..rng import Stream, scale_integer, scale_uniform
 from ..targets import Instances
 from ..transfer import host_tensors, to_device
+from ..turns import in_turn
 
 SAMPLES = 100
 _FIRST_CURVE, _WORDS_PER_CURVE = 4, 8
@@ -81,6 +82,7 @@ class Splines(Step):
         }
         return {"curves": curves | {f"height{i}": heights[:, i] for i in range(4)}}
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["curves"]
         if len(table["sample"]):

@@ -12,6 +12,7 @@ from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
 from ..transfer import host_tensors
+from ..turns import in_turn
 from .update import per_image, update
 
 
@@ -30,6 +31,7 @@ class _Tone(Step):
         sample = self.chosen(stream)
         return {"images": {"sample": sample, "factor": self.base ** stream.uniform(1, *self.exponent)[sample]}}
 
+    @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         type(self)._formula(images, *host_tensors(table["sample"], table["factor"]))

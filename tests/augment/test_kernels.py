@@ -20,6 +20,8 @@ from pcs_augment.kernels.numba.threads import run_all
 STEPS = [
     pa.Highlight(),
     pa.Splines(),
+    pa.Displace(),
+    pa.Displace(reach=80),
     pa.GaussianNoise(),
     pa.ImpulseNoise(),
     pa.Brightness(),
@@ -30,7 +32,10 @@ STEPS = [
     pa.PerlinLayer(equalize_layer=False, textures=(2, 12)),
     pa.Overlay(),
     pa.Blur(kernels=(1, 3, 9, 31)),
+    pa.Rotate90(),
+    pa.Flip(),
     pa.KeepDetectable(3),
+    pa.KeepDetectable(120),
 ]
 
 

@@ -6,71 +6,111 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ... import raster
 from .compiling import compiled
 from .raster import crossing
-from .threads import run_all
+from .threads import for_images
 
 F = np.float32
 _ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
 
 
 @compiled
-def _object_spread(images, sample, points, first, corners, convex, radius, spread):
-    """filters._spread: the widest 8-bit range of any channel in and around each outline."""
-    _, channels, height, width = images.shape
-    reach, square = F(radius), F(radius * radius)
-    for n in range(sample.size):
-        image, extremes = images[sample[n]], np.empty((channels, 2), F)
+def _object_spread(image, points, first, corners, radius, enough, spread):
+    """filters._spread for the objects of one image; the search in an object ends once its range is above ``enough``."""
+    extremes = np.empty((len(image), 2), F)
+    for n in range(corners.size):
         extremes[:, 0], extremes[:, 1] = 255, 0
         outline = points[first[n] : first[n] + corners[n]]
-        left, right = np.full(height, F(np.inf)), np.full(height, F(-np.inf))
-        at = np.empty(corners[n], F)
-        for k in range(corners[n]):
-            a, b = outline[k], outline[(k + 1) % corners[n]]
-            begin, end = _rows_of(a, b, radius, height)
-            for y in range(begin, end):
-                near_left, near_right = _near_segment(a, b, F(y) + _HALF, reach, square)
-                if convex[n]:
-                    left[y], right[y] = min(left[y], near_left), max(right[y], near_right)
-                else:
-                    _scan(image, y, near_left, near_right, width, extremes)
-        for y in range(height):
-            if convex[n]:
-                _scan(image, y, left[y], right[y], width, extremes)
-                continue
-            found = 0
-            for k in range(corners[n]):
-                a, b = outline[k], outline[(k + 1) % corners[n]]
-                begin, end = _rows_of(a, b, radius, height)
-                if begin <= y < end and (F(a[1]) <= F(y) + _HALF) != (F(b[1]) <= F(y) + _HALF):
-                    at[found] = crossing(F(a[0]), F(a[1]), F(b[0]), F(b[1]), y)
-                    found += 1
-            crossings = np.sort(at[:found])
-            for i in range(0, found - 1, 2):
-                _scan(image, y, crossings[i], crossings[i + 1], width, extremes)
-        spread[n] = -1
-        for c in range(channels):
-            spread[n] = max(spread[n], np.int64(np.rint(extremes[c, 1]) - np.rint(extremes[c, 0])))
+        spread[n] = _around(image, outline, radius, enough, extremes)
+        if spread[n] <= enough:
+            spread[n] = _within(image, outline, radius, enough, extremes)
 
 
 @compiled
-def _rows_of(a, b, radius, height):
-    begin = min(max(np.ceil(min(a[1], b[1]) - radius - 0.5), 0), height)
-    end = min(max(np.floor(max(a[1], b[1]) + radius - 0.5) + 1, begin), height)
+def _range(extremes):
+    """The widest range of any channel."""
+    widest = np.int64(-1)
+    for c in range(len(extremes)):
+        widest = max(widest, np.int64(np.rint(extremes[c, 1]) - np.rint(extremes[c, 0])))
+    return widest
+
+
+@compiled
+def _around(image, outline, radius, enough, extremes):
+    """Look at the pixels near the edges."""
+    for k in range(len(outline)):
+        a, b = outline[k], outline[(k + 1) % len(outline)]
+        begin, end = _rows_of(min(a[1], b[1]), max(a[1], b[1]), radius, image.shape[1])
+        for y in range(begin, end):
+            left, right = _near_segment(a, b, F(y) + _HALF, F(radius), F(radius * radius))
+            _scan(image, y, left, right, extremes)
+            if _range(extremes) > enough:
+                return _range(extremes)
+    return _range(extremes)
+
+
+@compiled
+def _within(image, outline, radius, enough, extremes):
+    """Look at the pixels inside: of a convex outline those between the ends of what is near its edges, row by row."""
+    at, convex = np.empty(len(outline), F), _is_convex(outline)
+    begin, end = _rows_of(outline[:, 1].min(), outline[:, 1].max(), radius, image.shape[1])
+    for y in range(begin, end):
+        found, left, right = 0, F(np.inf), F(-np.inf)
+        for k in range(len(outline)):
+            a, b = outline[k], outline[(k + 1) % len(outline)]
+            if convex:
+                first, last = _rows_of(min(a[1], b[1]), max(a[1], b[1]), radius, image.shape[1])
+                if first <= y < last:
+                    near_left, near_right = _near_segment(a, b, F(y) + _HALF, F(radius), F(radius * radius))
+                    left, right = min(left, near_left), max(right, near_right)
+            elif (F(a[1]) <= F(y) + _HALF) != (F(b[1]) <= F(y) + _HALF):
+                at[found] = crossing(F(a[0]), F(a[1]), F(b[0]), F(b[1]), y)
+                found += 1
+        if convex:
+            _scan(image, y, left, right, extremes)
+        crossings = np.sort(at[:found])
+        for i in range(0, found - 1, 2):
+            _scan(image, y, crossings[i], crossings[i + 1], extremes)
+        if _range(extremes) > enough:
+            break
+    return _range(extremes)
+
+
+@compiled
+def _is_convex(outline):
+    """raster.is_convex"""
+    n, left, right, changes = len(outline), True, True, 0
+    for k in range(n):
+        a, b, c = outline[k], outline[(k + 1) % n], outline[(k + 2) % n]
+        turn = (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0])
+        left, right = left and turn >= 0, right and turn <= 0
+        changes += (b[1] - a[1] >= 0) != (c[1] - b[1] >= 0)
+    return (left or right) and changes <= 2
+
+
+@compiled
+def _rows_of(low, high, radius, height):
+    begin = min(max(np.ceil(low - radius - 0.5), 0), height)
+    end = min(max(np.floor(high + radius - 0.5) + 1, begin), height)
     return np.int64(begin), np.int64(end)
 
 
 @compiled
-def _scan(image, y, left, right, width, extremes):
+def _scan(image, y, left, right, extremes):
     """Widen the extremes by the pixels of row y with left <= x + 1/2 <= right."""
-    first = np.int64(min(max(np.ceil(left - _HALF), _ZERO), F(width)))
-    last = np.int64(min(max(np.floor(right - _HALF), F(-1)), F(width - 1)))
+    first = np.int64(min(max(np.ceil(left - _HALF), _ZERO), F(image.shape[2])))
+    last = np.int64(min(max(np.floor(right - _HALF), F(-1)), F(image.shape[2] - 1)))
     for c in range(image.shape[0]):
-        row = image[c, y]
-        for x in range(first, last + 1):
-            grey = row[x] * F(255)
-            extremes[c, 0], extremes[c, 1] = min(extremes[c, 0], grey), max(extremes[c, 1], grey)
+        low, high = _extent(image[c, y, first : max(last + 1, first)], extremes[c, 0], extremes[c, 1])
+        extremes[c, 0], extremes[c, 1] = low, high
+
+
+@compiled(fastmath={"nnan", "nsz"})
+def _extent(row, low, high):
+    for v in row:
+        grey = v * F(255)
+        low, high = min(low, grey), max(high, grey)
+    return low, high
 
 
 @compiled
@@ -96,14 +136,16 @@ def _near_segment(a, b, row, radius, square):
     return left, right
 
 
-def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tensor, radius: float) -> Tensor:
-    owner, outlines, counts = sample.numpy(), points.numpy(), corners.numpy()
-    first, convex = np.cumsum(counts) - counts, raster.is_convex(outlines, counts)
-    pixels, spread = images.numpy(), np.empty(len(counts), np.int64)
+def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tensor, radius: float, enough: int = 255) -> Tensor:
+    outlines, counts, pixels = points.numpy(), corners.numpy(), images.numpy()
+    first = np.cumsum(counts) - counts
+    spread = np.empty(len(counts), np.int64)
+    which, start = np.unique(sample.numpy(), return_index=True)
+    ends = np.append(start, len(counts))
 
-    def part(rows: np.ndarray) -> None:
-        mine = (owner[rows], outlines, first[rows], counts[rows], convex[rows])
-        _object_spread(pixels, *mine, radius, spread[rows[0] : rows[-1] + 1])
+    def one(j: int) -> None:
+        mine = slice(ends[j], ends[j + 1])
+        _object_spread(pixels[which[j]], outlines, first[mine], counts[mine], radius, enough, spread[mine])
 
-    run_all(part, (r for r in np.array_split(np.arange(len(counts)), 4 * torch.get_num_threads()) if len(r)))
+    for_images(one, which)
     return torch.from_numpy(spread)

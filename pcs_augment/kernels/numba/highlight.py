@@ -3,41 +3,83 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import gaussian
-from ...raster import BORDER, FILL_TWICE, OUTLINE, edges
+from ...raster import BORDER, FILL_TWICE, OUTLINE
 from .compiling import compiled
 from .gaussian import blur
-from .raster import filled, strokes
+from .raster import bounds, near_segment, room, spans, toggled
 from .sums import clip
-from .threads import run_all
+from .threads import for_images, scratch
 
 F = np.float32
 
 
 @compiled
-def _coat(owner, number, instance, xs, ys):
-    """Raise (H, W) ``owner`` to the numbers of the hits."""
-    for i in range(instance.size):
-        here = owner[ys[i], xs[i]]
-        owner[ys[i], xs[i]] = max(here, np.int32(number[instance[i]]))
+def _paint_objects(image, painted, taps, points, corners, kind, offset, shift, width):
+    """highlight._paint for one (C, H, W) image, blurred and added; painted (1, H, W) is room to work in.
+
+    Objects in order, each from its border to its second coat: what is painted last has the highest number there.
+    """
+    painted[:] = 0
+    plane, first = painted[0], 0
+    height, columns = plane.shape
+    lists = room(max(BORDER, width.max() / 2), height, columns)
+    rows = np.empty((6, height), np.int64)
+    for n in range(corners.size):
+        outline = points[first : first + corners[n]]
+        first += corners[n]
+        _stroke(plane, outline, width[n] / 2 if kind[n] == OUTLINE else BORDER, F(offset[n, 0]), lists)
+        if kind[n] != OUTLINE:
+            _fill(plane, outline, 0.0, 0.0, False, F(offset[n, 0]), rows)
+        if kind[n] == FILL_TWICE:
+            _fill(plane, outline, shift[n, 0], shift[n, 1], True, F(offset[n, 1]), rows)
+    blur(painted, taps)
+    for c in range(len(image)):
+        for y in range(height):
+            row, added = image[c, y], plane[y]
+            for x in range(row.size):
+                row[x] = clip(row[x] + added[x])
 
 
 @compiled
-def _add_offsets(image, owner, offsets, taps):
-    """Look up the offsets of painted numbers, blur them, add them to every channel and clip."""
-    channels, height, width = image.shape
-    painted = np.empty((1, height, width), F)
-    for y in range(height):
-        for x in range(width):
-            painted[0, y, x] = offsets[owner[y, x]]
-    blur(painted, taps)
-    for c in range(channels):
-        for y in range(height):
-            for x in range(width):
-                image[c, y, x] = clip(image[c, y, x] + painted[0, y, x])
+def _stroke(plane, outline, reach, value, lists):
+    xs, ys, distances = lists
+    height, width = plane.shape
+    for k in range(len(outline)):
+        found = near_segment(outline[k], outline[(k + 1) % len(outline)], reach, height, width, xs, ys, distances)
+        for i in range(found):
+            plane[ys[i], xs[i]] = value
+
+
+@compiled
+def _fill(plane, outline, dx, dy, twice, value, rows):
+    """The pixels inside an outline and, with ``twice``, inside its copy displaced by (dx, dy)."""
+    box = bounds(outline, plane.shape[0], plane.shape[1])
+    left, right, crossings, copy_left, copy_right, copy_crossings = rows
+    spans(outline, 0.0, 0.0, box, left, right, crossings)
+    if twice:
+        spans(outline, dx, dy, box, copy_left, copy_right, copy_crossings)
+    for y in range(box[1], box[3]):
+        if crossings[y] > 2 or (twice and copy_crossings[y] > 2):
+            _fill_row(plane[y], outline, dx, dy, twice, value, y, box)
+            continue
+        first = max(left[y], copy_left[y]) if twice else left[y]
+        last = min(right[y], copy_right[y]) if twice else right[y]
+        for x in range(first, last):
+            plane[y, x] = value
+
+
+@compiled
+def _fill_row(row, outline, dx, dy, twice, value, y, box):
+    once, copied = np.zeros(row.size, np.bool_), np.full(row.size, not twice, np.bool_)
+    toggled(outline, 0.0, 0.0, y, box, once)
+    if twice:
+        toggled(outline, dx, dy, y, box, copied)
+    for x in range(box[0], box[2]):
+        if once[x] and copied[x]:
+            row[x] = value
 
 
 def paint_objects(
@@ -46,34 +88,13 @@ def paint_objects(
 ) -> None:  # fmt: skip
     pixels, weights = images.numpy(), gaussian.each(taps)
     columns = [v.numpy() for v in (owner, corners, kind, offset, shift, width)]
-    outlines, samples = points.numpy(), sample.numpy()
-    rows = np.append(np.searchsorted(columns[0], samples), len(columns[0]))
+    outlines, which = points.numpy(), sample.numpy()
+    rows = np.append(np.searchsorted(columns[0], which), len(columns[0]))
     ends = np.append(0, np.cumsum(columns[1]))[rows]
 
     def one(j: int) -> None:
         mine = [c[rows[j] : rows[j + 1]] for c in columns[1:]]
-        _paint(pixels[samples[j]], weights[j], outlines[ends[j] : ends[j + 1]], *mine)
+        painted = scratch("plane", (1, *pixels.shape[2:]), F)
+        _paint_objects(pixels[which[j]], painted, weights[j], outlines[ends[j] : ends[j + 1]], *mine)
 
-    run_all(one, range(len(samples)))
-
-
-def _paint(
-    image: NDArray, taps: NDArray, points: NDArray, corners: NDArray, kind: NDArray, offset: NDArray, shift: NDArray,
-    width: NDArray,
-) -> None:  # fmt: skip
-    """highlight._paint for one (C, H, W) image, blurred and added."""
-    _, height, columns = image.shape
-    painted = np.zeros((height, columns), np.int32)
-    fill = kind != OUTLINE
-    for which, reach in ((fill, np.full(len(kind), BORDER)), (~fill, width / 2)):
-        if which.any():
-            edge, of = edges(points[np.repeat(which, corners)], corners[which])
-            own = np.flatnonzero(which)[of]
-            segment, x, y, _ = strokes(edge, reach[own], height, columns)
-            _coat(painted, 2 * own + 1, segment, x, y)
-    for which, second in ((fill, False), (kind == FILL_TWICE, True)):
-        if which.any():
-            moves = shift[which] if second else None
-            instance, x, y = filled(points[np.repeat(which, corners)], corners[which], moves, height, columns)
-            _coat(painted, 2 * np.flatnonzero(which) + 1 + second, instance, x, y)
-    _add_offsets(image, painted, np.append(0, offset.reshape(-1)).astype(F), taps)
+    for_images(one, which)

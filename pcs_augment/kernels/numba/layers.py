@@ -14,8 +14,8 @@ from ...sums import EXP2
 from .compiling import compiled
 from .interference import add_textures
 from .perlin import add_texture
-from .sums import STRIP, clip, deviation
-from .threads import run_all, scratch
+from .sums import STRIP, clip, deviation, twice_middle
+from .threads import for_images, scratch
 
 F = np.float32
 _ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
@@ -28,12 +28,10 @@ def _layer_ranks(sums, bins):
     counts = np.zeros(bins, np.int32)
     for s in sums:
         counts[s] += 1
-    table = np.empty(bins, F)
-    below, step = np.int64(0), F(0.5 / sums.size)
+    twice_middle(counts)
+    table, step = np.empty(bins, F), F(0.5 / sums.size)
     for b in range(bins):
-        here = np.int64(counts[b])
-        table[b] = F(2 * below + here) * step
-        below += here
+        table[b] = F(counts[b]) * step
     return table
 
 
@@ -76,7 +74,7 @@ def _blend(image, sums, bounds, equalize_layer, c):
 def _perlin(image, sums, bounds, geometry, items, keys, unit, equalize_layer, c):
     """Blend an image with layers of textures bounds[0] .. bounds[1] - 1 and bounds[1] .. bounds[2] - 1."""
     height, width = image.shape[1:]
-    index, counts = np.empty(height * width, np.uint16), np.empty((2, BINS), np.int32)
+    index, counts = np.empty(height * width, np.uint16), np.empty((2, BINS), np.uint16)
     sums[:] = 0
     for k in range(2):
         for t in range(bounds[k], bounds[k + 1]):
@@ -116,7 +114,8 @@ def add_layers(
 
     def one(j: int) -> None:
         most = np.diff(bounds[j]).max()
-        sums = scratch((2, height * width), np.uint16 if most * RANKS < 65536 else np.uint32)
+        short = most * RANKS < 65536
+        sums = scratch("short sums" if short else "sums", (2, height * width), np.uint16 if short else np.uint32)
         work(pixels[samples[j]], sums, bounds[j], *lists, equalize_layer, F(c))
 
-    run_all(one, range(len(samples)))
+    for_images(one, samples)

@@ -8,20 +8,21 @@ from ...noise.layer import BINS, RANKS, SCALING
 from ...rng import LANE_LATTICE
 from .compiling import compiled
 from .rng import CALLS, block
+from .sums import twice_middle
 
 F = np.float32
 _UNIT, _SIX, _TEN, _FIFTEEN, _TINY = F(1), F(6), F(10), F(15), F(2.0**-24)
 _LANE, _LOW, _32, _8 = np.uint32(LANE_LATTICE), np.int64(0xFFFFFFFF), np.int64(32), np.int64(8)
-_SCALING, _MIDDLE = F(SCALING), F(BINS / 2)
+_SCALING, _MIDDLE, _MOST = F(SCALING), F(BINS / 2), 65535
 
 
 @compiled
 def _gradients(count, item, key, unit):
     """(2, count) unit gradients of one lattice, from the (2, 65536) table of unit vectors."""
-    words, halves = np.empty((4, CALLS), np.uint32), np.empty(8 * CALLS, np.int64)
-    out = np.empty((2, count), F)
+    words, out = np.empty(2 * CALLS, np.uint64), np.empty((2, count), F)
+    halves = words.view(np.uint16)
     for first in range(0, count, 8 * CALLS):
-        block(first // 8, item, _LANE, key, words, halves)
+        block(first // 8, item, _LANE, key, words)
         for i in range(min(8 * CALLS, count - first)):
             out[0, first + i], out[1, first + i] = unit[0, halves[i]], unit[1, halves[i]]
     return out
@@ -51,15 +52,18 @@ def _across(out, gradients, cell, along_near, along_far):
 
 @compiled
 def add_texture(sums, index, counts, step, shift_x, shift_y, columns, rows, item, key, unit, height, width):
-    """Add the ranks of one texture to (H * W,) sums; index (H * W,) uint16 and counts (2, BINS) int32 are room to work in."""
+    """Add the ranks of one texture to (H * W,) sums; index (H * W,) uint16 and counts (2, BINS) uint16 are room to work in."""
     gradients = _gradients(columns * rows, item, key, unit)
     cell_x, x_near, x_near_1, x_far, x_far_1 = _along(step, shift_x, width)
     cell_y, y_near, y_near_1, y_far, y_far_1 = _along(step, shift_y, height)
     lower, upper = np.empty((2, width), F), np.empty((2, width), F)
     counts[:] = 0
-    first, second = counts[0], counts[1]
+    first, second, total = counts[0], counts[1], np.zeros(BINS, np.int32)
     known, half = np.int64(-2), width // 2
+    band = max(_MOST // (half + 1), 1)  # rows whose counts 16 bits hold
     for y in range(height):
+        if y % band == 0:
+            _collect(total, first, second)
         j = cell_y[y]
         if j != known:
             if j == known + 1:
@@ -85,7 +89,8 @@ def add_texture(sums, index, counts, step, shift_x, shift_y, columns, rows, item
             second[right[i]] += 1
         if width % 2:
             first[row[width - 1]] += 1
-    table = _rank_table(first, second, np.int64(index.size))
+    _collect(total, first, second)
+    table = _rank_table(total, np.int64(index.size))
     # look-ups apart from sums: large arrays often lie at equal places of their pages, where a processor takes a read of one
     # for a read of what was just written to the other, and waits
     ranks = np.empty(width, np.uint16)
@@ -98,14 +103,20 @@ def add_texture(sums, index, counts, step, shift_x, shift_y, columns, rows, item
 
 
 @compiled
-def _rank_table(first, second, n):
-    """layer._rank_table: floor(top / (2 n)), by a float64 quotient that may be one too small or large."""
-    table, below, inverse = np.empty(BINS, np.uint16), np.int64(0), 0.5 / np.float64(n)
+def _collect(total, first, second):
     for b in range(BINS):
-        here = np.int64(first[b] + second[b])
-        top = (2 * below + here) * RANKS + n
+        total[b] += np.int32(first[b]) + np.int32(second[b])
+    first[:], second[:] = 0, 0
+
+
+@compiled
+def _rank_table(counts, n):
+    """layer._rank_table: floor(top / (2 n)), by a float64 quotient that may be one too small or large."""
+    twice_middle(counts)
+    table, inverse = np.empty(BINS, np.uint16), 0.5 / np.float64(n)
+    for b in range(BINS):
+        top = np.int64(counts[b]) * RANKS + n
         rank = np.int64(np.float64(top) * inverse)
         rest = top - rank * (2 * n)
-        table[b] = rank + (rest >= 2 * n) - (rest < 0)
-        below += here
+        table[b] = rank + np.int64(rest >= 2 * n) - np.int64(rest < 0)
     return table

@@ -11,7 +11,8 @@ from .rng import CALLS, block
 from .sums import clip
 from .threads import each_image
 
-_UNIT, _ZERO = np.float32(1), np.float32(0)
+F = np.float32
+_UNIT, _ZERO = F(1), F(0)
 _LANE = np.uint32(LANE_PIXEL)
 
 
@@ -19,11 +20,15 @@ _LANE = np.uint32(LANE_PIXEL)
 def _add_noise(x, sigma, key, table):
     """pixel_noise._noisy"""
     flat = x.reshape(-1)
-    words, halves = np.empty((4, CALLS), np.uint32), np.empty(8 * CALLS, np.int64)
+    words, noise = np.empty(2 * CALLS, np.uint64), np.empty(8 * CALLS, F)
+    halves = words.view(np.uint16)
     for first in range(0, flat.size, 8 * CALLS):
-        block(first // 8, 0, _LANE, key, words, halves)
-        for i in range(min(8 * CALLS, flat.size - first)):
-            flat[first + i] = clip(flat[first + i] + table[halves[i]] * sigma)
+        block(first // 8, 0, _LANE, key, words)
+        for i in range(8 * CALLS):  # look-ups apart from arithmetic, which then vectorises
+            noise[i] = table[halves[i]]
+        strip = flat[first : first + 8 * CALLS]
+        for i in range(strip.size):
+            strip[i] = clip(strip[i] + noise[i] * sigma)
 
 
 def add_noise(images: Tensor, sample: Tensor, sigma: Tensor, keys: Tensor) -> None:
@@ -35,14 +40,16 @@ def _add_impulses(x, white, black, key):
     """pixel_noise._speckled"""
     pixels = x.shape[1] * x.shape[2]
     flat = x.reshape(x.shape[0], pixels)
-    words, halves = np.empty((4, CALLS), np.uint32), np.empty(8 * CALLS, np.int64)
+    words = np.empty(2 * CALLS, np.uint64)
+    halves, low, high = words.view(np.uint16), np.int32(white), np.int32(black)
     for first in range(0, pixels, 8 * CALLS):
-        block(first // 8, 0, _LANE, key, words, halves)
-        for i in range(min(8 * CALLS, pixels - first)):
-            if halves[i] < white:
-                flat[:, first + i] = _UNIT
-            if halves[i] >= black:
-                flat[:, first + i] = _ZERO
+        block(first // 8, 0, _LANE, key, words)
+        for c in range(x.shape[0]):
+            strip = flat[c, first : first + 8 * CALLS]
+            for i in range(strip.size):
+                drawn = np.int32(halves[i])
+                value = _UNIT if drawn < low else strip[i]
+                strip[i] = _ZERO if drawn >= high else value
 
 
 def add_impulses(images: Tensor, sample: Tensor, white: Tensor, black: Tensor, keys: Tensor) -> None:

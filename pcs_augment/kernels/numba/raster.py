@@ -1,18 +1,13 @@
-"""Outlines and curves to pixels; unlike the lists of raster, these hold hits only."""
+"""Outlines and curves to pixels; unlike the lists of raster, these functions visit hits only."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ... import raster
 from .compiling import compiled
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 F = np.float32
-_ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
+_ZERO, _UNIT, _HALF, _SMALLEST, _BEYOND = F(0), F(1), F(0.5), F(1e-12), F(1.0001)
 
 
 @compiled
@@ -24,80 +19,99 @@ def crossing(x0, y0, x1, y1, row):
 
 
 @compiled
-def _filled(points, corners, shift, twice, rectangles, room):
-    instance, xs, ys = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
-    found, first = 0, 0
-    for n in range(corners.size):
-        x0, y0, x1, y1 = rectangles[n]
-        width = x1 - x0
-        if width > 0 and y1 > y0:
-            toggles = np.zeros((2, y1 - y0, width + 1), np.int32)
-            for copy in range(2 if twice else 1):
-                dx = shift[n, 0] if copy else 0.0
-                dy = shift[n, 1] if copy else 0.0
-                for k in range(corners[n]):
-                    i, j = first + k, first + (k + 1) % corners[n]
-                    _toggle(toggles[copy], points[i, 0] + dx, points[i, 1] + dy, points[j, 0] + dx, points[j, 1] + dy, x0, y0)
-            for y in range(y1 - y0):
-                once, second = np.int32(0), np.int32(0)
-                for x in range(width):
-                    once += toggles[0, y, x]
-                    second += toggles[1, y, x]
-                    if once & 1 and (not twice or second & 1):
-                        instance[found], xs[found], ys[found] = n, x0 + x, y0 + y
-                        found += 1
-        first += corners[n]
-    return instance[:found], xs[:found], ys[:found]
+def bounds(outline, height, width):
+    """raster.bounds of one outline: x0, y0, x1, y1, ends excluded."""
+    out = np.empty(4, np.int64)
+    for axis in range(2):
+        size = height if axis else width
+        low, high = np.floor(outline[:, axis].min()), np.floor(outline[:, axis].max()) + 1
+        out[axis] = min(max(low, 0), size)
+        out[2 + axis] = max(min(max(high, 0), size), out[axis])
+    return out
 
 
 @compiled
-def _toggle(toggles, ax, ay, bx, by, x0, y0):
-    """One edge of raster.inside: mark the first pixel centre right of it on each row that it crosses."""
-    rows, width = toggles.shape[0], toggles.shape[1] - 1
-    first = min(max(np.ceil(min(ay, by) - 0.5), y0), y0 + rows)
-    last = min(max(np.ceil(max(ay, by) - 0.5), y0), y0 + rows)
-    for row in range(np.int64(first), np.int64(last)):
-        column = np.ceil(crossing(F(ax), F(ay), F(bx), F(by), row) - _HALF)
-        toggles[row - y0, np.int64(min(max(column, F(x0)), F(x0 + width))) - x0] += 1
+def spans(outline, dx, dy, box, left, right, crossings):
+    """The part of each row of a box that lies inside an outline displaced by (dx, dy): from left up to before right.
 
-
-def filled(points: Array, corners: Ints, shift: Array | None, height: int, width: int) -> tuple[Ints, Ints, Ints]:
-    """raster.filled: outline, x and y of the pixels inside."""
-    rectangles = raster.bounds(points, corners, height, width)
-    room = int(np.prod(rectangles[:, 2:] - rectangles[:, :2], 1).sum())
-    moves = np.zeros((len(corners), 2)) if shift is None else shift
-    return _filled(points, corners, moves, shift is not None, rectangles, room)
+    Rows are those of the image. Where an outline crosses a row more than twice, crossings of the row are more than two and the
+    part is that between the first and the last of them.
+    """
+    x0, y0, x1, y1 = box
+    for y in range(y0, y1):
+        left[y], right[y], crossings[y] = x1, x0, 0
+    for k in range(len(outline)):
+        a, b = outline[k], outline[(k + 1) % len(outline)]
+        ax, ay, bx, by = a[0] + dx, a[1] + dy, b[0] + dx, b[1] + dy
+        first = np.int64(min(max(np.ceil(min(ay, by) - 0.5), y0), y1))
+        last = np.int64(min(max(np.ceil(max(ay, by) - 0.5), y0), y1))
+        for y in range(first, last):
+            x = column(ax, ay, bx, by, y, x0, x1)
+            left[y], right[y] = min(left[y], x), max(right[y], x)
+            crossings[y] += 1
 
 
 @compiled
-def _strokes(start, delta, steep, first, last, reach, window, height, width, room):
-    segment, xs, ys = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
-    distance = np.empty(room, F)
+def column(ax, ay, bx, by, y, x0, x1):
+    """The first column of a box whose centre lies right of an edge on row y."""
+    x = np.ceil(crossing(F(ax), F(ay), F(bx), F(by), y) - _HALF)
+    return np.int64(min(max(x, F(x0)), F(x1)))
+
+
+@compiled
+def toggled(outline, dx, dy, y, box, odd):
+    """One row of raster.inside for any outline: odd (W,) is turned over from every crossing on."""
+    x0, _, x1, _ = box
+    for k in range(len(outline)):
+        a, b = outline[k], outline[(k + 1) % len(outline)]
+        ax, ay, bx, by = a[0] + dx, a[1] + dy, b[0] + dx, b[1] + dy
+        if np.ceil(min(ay, by) - 0.5) <= y < np.ceil(max(ay, by) - 0.5):
+            for x in range(column(ax, ay, bx, by, y, x0, x1), x1):
+                odd[x] = not odd[x]
+
+
+@compiled
+def near_segment(a, b, reach, height, width, xs, ys, distances):
+    """raster.strokes of one segment: how many pixels are within reach, which, and their distances, in lists of ``room``."""
+    dx, dy = F(b[0] - a[0]), F(b[1] - a[1])
+    steep = abs(b[1] - a[1]) > abs(b[0] - a[0])
+    x0, y0, limit = F(a[0]), F(a[1]), F(reach)
+    low, high = (min(a[1], b[1]), max(a[1], b[1])) if steep else (min(a[0], b[0]), max(a[0], b[0]))
+    size = height if steep else width
+    first = np.int64(min(max(np.floor(low - reach), 0), size))
+    last = np.int64(min(max(np.floor(high + reach) + 1, first), size))
+    side = _side(reach)
+    begin, other, rise, run = (y0, x0, dx, dy) if steep else (x0, y0, dy, dx)
+    slope = rise / (_UNIT if run == 0 else run)
+    length = max(dx * dx + dy * dy, _SMALLEST)
+    farthest = limit * limit * _BEYOND
     found = 0
-    for s in range(steep.size):
-        x0, y0, dx, dy = start[s, 0], start[s, 1], delta[s, 0], delta[s, 1]
-        begin, other, rise, run = (y0, x0, dx, dy) if steep[s] else (x0, y0, dy, dx)
-        slope = rise / (_UNIT if run == 0 else run)
-        length = max(dx * dx + dy * dy, F(1e-12))
-        for along in range(first[s], last[s]):
-            middle = np.int64(np.floor(other + (F(along) + _HALF - begin) * slope))
-            for across in range(middle - window // 2, middle - window // 2 + window):
-                x, y = (across, along) if steep[s] else (along, across)
-                if x < 0 or x >= width or y < 0 or y >= height:
-                    continue
-                px, py = F(x) + _HALF - x0, F(y) + _HALF - y0
-                t = min(max((px * dx + py * dy) / length, _ZERO), _UNIT)
-                ex, ey = px - t * dx, py - t * dy
-                d = F(np.sqrt(np.float64(ex * ex + ey * ey)))
-                if d <= reach[s]:
-                    segment[found], xs[found], ys[found], distance[found] = s, x, y, d
-                    found += 1
-    return segment[:found], xs[:found], ys[:found], distance[:found]
+    for along in range(first, last):
+        middle = np.int64(np.floor(other + (F(along) + _HALF - begin) * slope))
+        breadth = width if steep else height
+        for across in range(max(middle - side, 0), min(middle + side + 1, breadth)):
+            x, y = (across, along) if steep else (along, across)
+            px, py = F(x) + _HALF - x0, F(y) + _HALF - y0
+            t = min(max((px * dx + py * dy) / length, _ZERO), _UNIT)
+            ex, ey = px - t * dx, py - t * dy
+            square = ex * ex + ey * ey
+            if square > farthest:  # most are, and need no root
+                continue
+            distance = F(np.sqrt(np.float64(square)))
+            if distance <= limit:
+                xs[found], ys[found], distances[found] = x, y, distance
+                found += 1
+    return found
 
 
-def strokes(segments: Array, reach: Array, height: int, width: int) -> tuple[Ints, Ints, Ints, NDArray[np.float32]]:
-    """raster.strokes: segment, x, y and distance of the pixels within reach."""
-    delta, steep, first, last, window = raster.walks(segments, reach, height, width)
-    room = int((last - first).sum()) * window
-    lists = (segments[:, :2].astype(F), delta.astype(F), steep, first, last, reach.astype(F))
-    return _strokes(*lists, window, height, width, room)
+@compiled
+def _side(reach):
+    """How many pixels each side of the middle a segment is followed with, as in raster.walks."""
+    return np.int64(np.ceil(reach * np.sqrt(2) + 0.5))
+
+
+@compiled
+def room(reach, height, width):
+    """Lists for the pixels near any segment: columns, rows, distances."""
+    most = max(height, width) * (2 * _side(reach) + 1)
+    return np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, F)

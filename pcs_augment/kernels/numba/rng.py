@@ -11,50 +11,48 @@ from .compiling import compiled
 _ZERO, _S32, _MASK = np.uint64(0), np.uint64(32), np.uint64(0xFFFFFFFF)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-CALLS = 64  # of Philox in flight: 32-bit words side by side vectorise
+CALLS = 64  # of Philox together
 
 
 @compiled
 def _round(c0, c1, c2, c3, k0, k1):
-    """One round on 32-bit words."""
-    p0, p1 = np.uint64(c0) * _M0, np.uint64(c2) * _M1
-    return np.uint32(p1 >> _S32) ^ c1 ^ k0, np.uint32(p1), np.uint32(p0 >> _S32) ^ c3 ^ k1, np.uint32(p0)
+    """One round on 32-bit words in 64-bit lanes, which vectorises best."""
+    p0, p1 = (c0 & _MASK) * _M0, (c2 & _MASK) * _M1
+    return (p1 >> _S32) ^ c1 ^ k0, p1 & _MASK, (p0 >> _S32) ^ c3 ^ k1, p0 & _MASK
 
 
 @compiled
 def _philox(c0, c1, c2, c3, k0, k1):
-    """rng.philox of 64-bit integers that hold 32-bit words."""
-    a, b, c, d = np.uint32(c0), np.uint32(c1), np.uint32(c2), np.uint32(c3)
+    """rng.philox"""
     for _ in range(10):
-        a, b, c, d = _round(a, b, c, d, np.uint32(k0), np.uint32(k1))
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
         k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
-    return np.uint64(a), np.uint64(b), np.uint64(c), np.uint64(d)
+    return c0, c1, c2, c3
 
 
 @compiled
-def block(first, item, lane, key, words, halves):
-    """rng.halves: the 16-bit numbers of CALLS calls of a lane, from call ``first`` on; words (4, CALLS) is room to work in."""
-    c0, c1, c2, c3 = words
+def block(first, item, lane, key, words):
+    """The words of CALLS calls of a lane, from call ``first`` on, as (2 * CALLS,) pairs of them in 64 bits.
+
+    Their view as 16-bit numbers is rng.halves.
+    """
+    start, thing, use, key0, key1 = np.uint64(first), np.uint64(item), np.uint64(lane), np.uint64(key[0]), np.uint64(key[1])
     for i in range(CALLS):
-        c0[i], c1[i], c2[i], c3[i] = first + i, item, lane, 0
-    k0, k1 = np.uint64(key[0]), np.uint64(key[1])
-    for _ in range(10):
-        round0, round1 = np.uint32(k0), np.uint32(k1)
-        for i in range(CALLS):
-            c0[i], c1[i], c2[i], c3[i] = _round(c0[i], c1[i], c2[i], c3[i], round0, round1)
-        k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
-    for i in range(CALLS):
-        for j in range(4):
-            halves[8 * i + 2 * j] = words[j, i] & 0xFFFF
-            halves[8 * i + 2 * j + 1] = words[j, i] >> 16
+        # not by _philox, which is compiled to work on two words at a time before it comes here
+        c0, c1, c2, c3, k0, k1 = start + np.uint64(i), thing, use, _ZERO, key0, key1
+        for _ in range(10):
+            c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+            k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
+        words[2 * i], words[2 * i + 1] = c0 | c1 << _S32, c2 | c3 << _S32
 
 
 @compiled
 def _halves(out, keys, lane):
-    words, halves = np.empty((4, CALLS), np.uint32), np.empty(8 * CALLS, np.int64)
+    words = np.empty(2 * CALLS, np.uint64)
+    halves = words.view(np.uint16)
     for row in range(len(out)):
         for first in range(0, out.shape[1], 8 * CALLS):
-            block(first // 8, 0, lane, keys[row], words, halves)
+            block(first // 8, 0, lane, keys[row], words)
             count = min(8 * CALLS, out.shape[1] - first)
             out[row, first : first + count] = halves[:count]
 

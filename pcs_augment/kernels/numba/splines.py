@@ -6,51 +6,53 @@ import numpy as np
 from torch import Tensor
 
 from .compiling import compiled
-from .raster import strokes
+from .raster import near_segment, room
 from .sums import clip
-from .threads import run_all
+from .threads import for_images, scratch
 
 F = np.float32
-_ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
+_ZERO, _UNIT, _TWO, _HALF = F(0), F(1), F(2), F(0.5)
 
 
 @compiled
-def _add_curves(image, segment, xs, ys, distance, thickness, offset, per_curve):
-    """splines._paint for one image, added and clipped; the hits are those of raster.strokes, curve after curve."""
-    channels, height, width = image.shape
-    total, cover = np.zeros((height, width), F), np.zeros((height, width), F)
-    begin = 0
-    for curve in range(offset.size):
-        end = begin
-        while end < segment.size and segment[end] // per_curve == curve:
-            wide = thickness[segment[end]]
-            here = min(max(wide / F(2) + _HALF - distance[end], _ZERO), min(wide, _UNIT))
-            x, y = xs[end], ys[end]
-            cover[y, x] = max(cover[y, x], here)
-            end += 1
-        for i in range(begin, end):
-            x, y = xs[i], ys[i]
-            if cover[y, x] > 0:  # a pixel is met by several segments, but painted once
-                total[y, x] = total[y, x] * (_UNIT - cover[y, x]) + cover[y, x] * offset[curve]
-                cover[y, x] = _ZERO
-        begin = end
-    for c in range(channels):
+def _draw_curves(image, maps, points, width, offset):
+    """splines._paint for one image, added and clipped; maps (2, H, W) is room to work in."""
+    total, cover = maps
+    height, columns = total.shape
+    maps[:] = 0
+    xs, ys, distances = room(width.max() / 2 + 0.5, height, columns)
+    met = np.empty((total.size, 2), np.int32)  # several segments meet a pixel, but it is painted once
+    for n in range(len(points)):
+        wide, paint = F(width[n]), F(offset[n])
+        curve, reach, pixels = points[n], width[n] / 2 + 0.5, 0
+        for k in range(len(curve) - 1):
+            found = near_segment(curve[k], curve[k + 1], reach, height, columns, xs, ys, distances)
+            for i in range(found):
+                here = min(max(wide / _TWO + _HALF - distances[i], _ZERO), min(wide, _UNIT))
+                before = cover[ys[i], xs[i]]
+                if before == 0 and here > 0:
+                    met[pixels, 0], met[pixels, 1] = ys[i], xs[i]
+                    pixels += 1
+                cover[ys[i], xs[i]] = max(before, here)
+        for i in range(pixels):
+            y, x = met[i, 0], met[i, 1]
+            total[y, x] = total[y, x] * (_UNIT - cover[y, x]) + cover[y, x] * paint
+            cover[y, x] = _ZERO
+    for c in range(len(image)):
         for y in range(height):
-            for x in range(width):
-                image[c, y, x] = clip(image[c, y, x] + total[y, x])
+            row, added = image[c, y], total[y]
+            for x in range(row.size):
+                row[x] = clip(row[x] + added[x])
 
 
 def draw_curves(images: Tensor, sample: Tensor, points: Tensor, width: Tensor, offset: Tensor) -> None:
-    pixels, lines, wide, offsets = images.numpy(), points.numpy(), width.numpy(), offset.numpy().astype(F)
-    samples, first = np.unique(sample.numpy(), return_index=True)
-    ends, per_curve = np.append(first, len(wide)), lines.shape[1] - 1
+    pixels, lines, wide, offsets = images.numpy(), points.numpy(), width.numpy(), offset.numpy()
+    which, first = np.unique(sample.numpy(), return_index=True)
+    ends = np.append(first, len(wide))
 
     def one(j: int) -> None:
         mine = slice(ends[j], ends[j + 1])
-        segments = np.concatenate((lines[mine, :-1], lines[mine, 1:]), -1).reshape(-1, 4)
-        thickness = np.repeat(wide[mine], per_curve)
-        image = pixels[samples[j]]
-        hits = strokes(segments, thickness / 2 + 0.5, *image.shape[1:])
-        _add_curves(image, *hits, thickness.astype(F), offsets[mine], per_curve)
+        maps = scratch("maps", (2, *pixels.shape[2:]), F)
+        _draw_curves(pixels[which[j]], maps, lines[mine], wide[mine], offsets[mine])
 
-    run_all(one, range(len(samples)))
+    for_images(one, which)

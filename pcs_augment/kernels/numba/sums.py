@@ -7,7 +7,7 @@ import numpy as np
 from .compiling import compiled
 
 F = np.float32
-_ZERO, _UNIT, _TWO32 = F(0), F(1), F(2.0**32)
+_ZERO, _UNIT, _TWO16, _16 = F(0), F(1), F(2.0**16), np.int64(16)
 STRIP = 2048  # pixels that stay in the first-level cache
 
 
@@ -16,38 +16,49 @@ def clip(v):
     return min(max(v, _ZERO), _UNIT)
 
 
-# sums of whole numbers below 2^53 are exact in float64 in any order, so these loops may be reordered to vectorise
-@compiled(fastmath={"reassoc", "nsz"})
+# the first 32 binary digits of a value are taken as two 16-bit integers, whose conversion from float32 vectorises best
+@compiled
 def _sum(strip):
-    total = 0.0
-    for v in strip:
-        total += np.floor(np.float64(v * _TWO32))
-    return np.int64(total)
+    high, low = np.int64(0), np.int64(0)
+    for i in range(strip.size):
+        scaled = strip[i] * _TWO16
+        whole = np.int32(scaled)
+        high += whole
+        low += np.int32((scaled - F(whole)) * _TWO16)
+    return (high << _16) + low
 
 
-@compiled(fastmath={"reassoc", "nsz"})
+@compiled
 def _sum_of_squares(strip, middle):
-    total = 0.0
-    for v in strip:
-        d = v - middle
-        total += np.floor(np.float64(d * d * _TWO32))
-    return np.int64(total)
+    high, low = np.int64(0), np.int64(0)
+    for i in range(strip.size):
+        d = strip[i] - middle
+        scaled = d * d * _TWO16
+        whole = np.int32(scaled)
+        high += whole
+        low += np.int32((scaled - F(whole)) * _TWO16)
+    return (high << _16) + low
 
 
 @compiled
 def mean(x):
     """sums.mean of one image."""
-    flat, total = x.reshape(-1), np.int64(0)
-    for start in range(0, flat.size, STRIP):
-        total += _sum(flat[start : start + STRIP])
-    return F(total) * F(1.0 / (2.0**32 * x.size))
+    return F(_sum(x.reshape(-1))) * F(1.0 / (2.0**32 * x.size))
 
 
 @compiled
 def deviation(x):
     """sums.deviation of one image."""
     middle = mean(x)
-    flat, total = x.reshape(-1), np.int64(0)
-    for start in range(0, flat.size, STRIP):
-        total += _sum_of_squares(flat[start : start + STRIP], middle)
+    total = _sum_of_squares(x.reshape(-1), middle)
     return F(np.sqrt(np.float64(F(total) * F(1.0 / (2.0**32 * x.size)))))
+
+
+@compiled
+def twice_middle(counts):
+    """Turn int32 counts into twice the middle rank of each bin; what is done to all of them then vectorises."""
+    below = np.int32(0)
+    for b in range(counts.size):
+        here = counts[b]
+        counts[b] = 2 * below + here
+        below = np.int32(below + here)

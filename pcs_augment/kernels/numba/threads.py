@@ -7,11 +7,15 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from ... import turns
 
 _THREADS = "pcs_augment"
 
@@ -34,19 +38,28 @@ def run_all(task: Callable[[Any], None], jobs: Iterable[Any]) -> None:
         pass
 
 
-_rooms = threading.local()
-
-
-def scratch(shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """Room to work in of this thread, with whatever the last task left there."""
-    known = _rooms.__dict__.setdefault("of", {})
-    if (shape, dtype) not in known:
-        known.clear()  # sizes of images change seldom
-        known[shape, dtype] = np.empty(shape, dtype)
-    return known[shape, dtype]
+def for_images(task: Callable[[int], None], sample: NDArray[np.int64]) -> None:
+    """task(j), which works on image ``sample[j]`` of the batch, for every j: in that image's turn, or now where none waits."""
+    waiting = turns.waiting()
+    if waiting is None:
+        run_all(task, range(len(sample)))
+        return
+    for j, image in enumerate(sample.tolist()):
+        waiting.tasks[image].append(partial(task, j))
 
 
 def each_image(kernel: Callable[..., None], images: Tensor, sample: Tensor, *columns: Any, constants: tuple = ()) -> None:
     """kernel(images[sample[j]], *(c[j] for c in columns), *constants) for every j; the columns are arrays."""
-    pixels, which = images.numpy(), sample.tolist()
-    run_all(lambda j: kernel(pixels[which[j]], *(c[j] for c in columns), *constants), range(len(which)))
+    pixels, which = images.numpy(), sample.numpy()
+    for_images(lambda j: kernel(pixels[which[j]], *(c[j] for c in columns), *constants), which)
+
+
+_rooms = threading.local()
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: type) -> NDArray:
+    """Room to work in of this thread, with whatever the last task of this name left there."""
+    known = _rooms.__dict__
+    if name not in known or known[name].shape != shape or known[name].dtype != dtype:
+        known[name] = np.empty(shape, dtype)  # sizes of images change seldom
+    return known[name]

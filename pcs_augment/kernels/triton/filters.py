@@ -109,7 +109,7 @@ def _spread(out, lowest, highest, channels, n, BLOCK: tl.constexpr):
     tl.store(out + i, widest.to(tl.int64), i < n)
 
 
-def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tensor, radius: float) -> Tensor:
+def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tensor, radius: float, enough: int = 255) -> Tensor:
     channels, height, width = channels_of(images)
     outlines, counts = points.numpy(), corners.numpy()
     rectangles = raster.bounds(outlines, counts, height, width, radius)
