@@ -1,4 +1,4 @@
-"""What every benchmark shares: the device, the labelled images, a clock that tells per image, and what the machine is.
+"""What every benchmark shares: the device, the labelled images, a clock that reports times per image, and what the machine is.
 
     pytest benchmarks --benchmark-only --benchmark-json results.json [--device cuda] [--seconds 1.5]
 

@@ -90,7 +90,7 @@ def counters(device: str, note: Any) -> None:
 
 
 def counted(text: str) -> dict[str, dict[str, float]]:
-    """Means over launches, by kernel and metric, from what ``ncu --csv`` prints after its own remarks."""
+    """Means over launches, by kernel and metric, from what ``ncu --csv`` prints after its own messages."""
     start = text.find('"ID"')
     sums: dict[str, dict[str, list[float]]] = {}
     for row in csv.DictReader(io.StringIO(text[start:] if start >= 0 else "")):

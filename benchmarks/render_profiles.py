@@ -33,7 +33,7 @@ REFERENCE = dataclasses.replace(PROFILES["published"], name="reference", seed=10
 
 
 def candidates() -> list[tuple[str, Profile]]:
-    """Group, for the colour in the plot, and profile: one lever at a time, from 32 samples with both guides."""
+    """Group, for the colour in the plot, and profile: one setting at a time, from 32 samples with both guides."""
     base = dataclasses.replace(PROFILES["published"], name="32 samples", samples=32)
 
     def changed(name: str, **changes: object) -> Profile:

@@ -67,7 +67,7 @@ class Augmentation(nn.Module):
         per_object: names of further keys of targets that belong to objects and are removed with them; see ``pa.Target``.
         per_image: names of further keys that belong to images and are left alone.
 
-    Example:
+    Examples:
         >>> step = pa.Blur(p=0.5, seed=3)
         >>> isinstance(step, pa.Augmentation), isinstance(pa.default_pipeline(), pa.Augmentation)
         (True, True)
@@ -114,7 +114,7 @@ class Augmentation(nn.Module):
         Raises:
             InputError: an argument is not of this form.
 
-        Example:
+        Examples:
             >>> plan = pa.Brightness().draw((4, 1, 32, 32), index=[5, 6, 7, 8], epoch=2)
             >>> plan.steps[0]["images"]["factor"].shape
             (4,)
@@ -178,7 +178,7 @@ class Augmentation(nn.Module):
         Raises:
             InputError: an argument is not of this form, or the plan is for another pipeline, size or number of objects.
 
-        Example:
+        Examples:
             >>> pipeline = pa.default_pipeline()
             >>> plan = pipeline.draw(images.shape, targets)
             >>> augmented, followed = pipeline.apply(images, targets, plan)
@@ -265,7 +265,7 @@ class Augmentation(nn.Module):
         Raises:
             InputError: an argument is not of this form.
 
-        Example:
+        Examples:
             >>> images = pa.Flip()(images)
             >>> images, targets = pa.default_pipeline()(images, targets, index=index, epoch=0)
         """
@@ -375,7 +375,7 @@ class Step(Augmentation):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> class Dim(pa.Step):
         ...     words = 2
         ...

@@ -77,7 +77,7 @@ def worst_case(seed: int = 0) -> Pipeline:
 def rows(
     device: torch.device | str = "cpu", batch: int = 64, size: int = 384, objects: int = 50, seconds: float = 2.0
 ) -> Iterator[Row]:
-    """The default pipeline, its drawing alone, the worst case, and each step with its own chance to act.
+    """The default pipeline, its drawing alone, the worst case, and each step with its own chance.
 
     seconds: about so long each is timed, at least three batches. Raises InputError.
     """
@@ -126,7 +126,7 @@ def machine(device: torch.device | str) -> str:
 
 
 def processor() -> str:
-    """The processor's name where the system tells it."""
+    """The processor's name where the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,6 +1,6 @@
 """The command ``pcs-augment``: look at what the pipeline does, or freeze an augmented data set.
 
-Exit status: 0 done, 1 something the user can mend (one line on stderr), 2 wrong usage, 130 interrupted.
+Exit status: 0 done, 1 something the user can correct (one line on stderr), 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pcs-augment",
         description="Augment images with the noise of real microscopes.",
-        epilog="Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted. 'pcs-augment COMMAND --help' tells more.",
+        epilog="Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted. 'pcs-augment COMMAND --help' says more.",
     )
     parser.add_argument("--version", action="version", version=f"pcs-augment {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

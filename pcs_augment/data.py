@@ -47,7 +47,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
     Raises:
         DataError: something is missing, malformed, unreadable or outside the folder.
 
-    Example:
+    Examples:
         >>> data = pa.PcsDataset(sample_path())
         >>> image, target, number = data[3]
         >>> len(data), image.shape, target["boxes"].shape, number
@@ -209,7 +209,7 @@ def collate(
     Raises:
         InputError: a sample is not of this form, or sizes differ.
 
-    Example:
+    Examples:
         >>> images, targets, index = pa.collate([data[0], data[5]])
         >>> images.shape, len(targets), index
         (torch.Size([2, 1, 384, 384]), 2, tensor([0, 5]))

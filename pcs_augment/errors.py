@@ -4,7 +4,7 @@
 class PcsError(Exception):
     """Base of every error that this library raises on purpose.
 
-    Example:
+    Examples:
         >>> try:
         ...     pa.Blur(p=2)
         ... except pa.PcsError as e:
@@ -16,7 +16,7 @@ class PcsError(Exception):
 class InputError(PcsError, ValueError):
     """An argument, image batch, target or plan is not of the documented form; a ValueError too.
 
-    Example:
+    Examples:
         >>> pa.Blur()(torch.rand(8, 8))
         Traceback (most recent call last):
         pcs_augment.errors.InputError: images must be (B, C, H, W) with every size at least 1, got shape (8, 8); ...
@@ -24,9 +24,9 @@ class InputError(PcsError, ValueError):
 
 
 class DataError(PcsError, ValueError):
-    """A file to be read is missing, malformed, unreadable or hostile; a ValueError too.
+    """A file to be read is missing, malformed, unreadable or refused as unsafe; a ValueError too.
 
-    Example:
+    Examples:
         >>> pa.Plan.load("absent.npz")
         Traceback (most recent call last):
         pcs_augment.errors.DataError: absent.npz: no such plan file
@@ -36,7 +36,7 @@ class DataError(PcsError, ValueError):
 class OutputError(PcsError, OSError):
     """A file could not be written; nothing half-written is left behind. An OSError too.
 
-    Example:
+    Examples:
         >>> pa.Flip().draw(images.shape).save("/no/such/folder/plan.npz")
         Traceback (most recent call last):
         pcs_augment.errors.OutputError: ...

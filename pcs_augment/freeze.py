@@ -67,7 +67,7 @@ def freeze(
     Written are ``<stem>.json`` in the PCS layout (five-number boxes), ``<stem>/*.png`` named like the sources and
     ``plans/*.npz``. Ids and further keys of images and annotations are kept; crowd, too small and undetectable objects are left
     out. Labels lie where the pixels are, also with ``published_labels``, so read the result without that option. Running it
-    again continues where it stopped. ``progress(done, all)`` is told how many images are done. Raises PcsError; nothing
+    again continues where it stopped. ``progress(done, all)`` is called with the images done. Raises PcsError; nothing
     half-written stays.
     """
     if not isinstance(batch_size, int) or batch_size < 1:

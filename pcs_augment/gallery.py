@@ -197,7 +197,7 @@ def _tile(caption: str, image: Tensor, target: Mapping[str, Any] | None) -> Tile
 
 
 def sheet(head: str, blocks: list[list[list[Tile]]], columns: int | None = None, outlines: bool = True) -> Any:
-    """A Pillow image: blocks of rows that belong together; rows longer than ``columns`` go on below, together."""
+    """A Pillow image: blocks of rows that belong together; rows longer than ``columns`` continue below, together."""
     from PIL import Image, ImageDraw
 
     tiles = [t for rows in blocks for row in rows for t in row]

@@ -40,7 +40,7 @@ def read_grey(
         DataError: the file is missing, no image, or too large.
         InputError: white is no positive number.
 
-    Example:
+    Examples:
         >>> from pcs_augment.sample import sample_path
         >>> read_grey(sample_path().with_suffix("") / "0000000000.png").shape
         (384, 384)
@@ -92,7 +92,7 @@ def _opaque(image: Any) -> Any:
 
 
 def _guessed(values: NDArray[np.float64], floats: bool, path: Any) -> float:
-    """The white of an image that nobody has named."""
+    """The white of an image for which none was given."""
     most = float(np.nan_to_num(values).max(initial=0))
     if floats and most <= SPILL:
         return 1.0

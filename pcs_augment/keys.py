@@ -54,7 +54,7 @@ class Target(TypedDict, total=False):
         size: any
         index: any
 
-    Example:
+    Examples:
         >>> target: pa.Target = {"boxes": torch.tensor([[50.0, 40.0, 20.0, 10.0, 0.5]]), "labels": torch.tensor([0])}
         >>> blurred, followed = pa.Blur()(torch.rand(1, 1, 64, 96), [target])
         >>> followed[0]["boxes"].shape

@@ -46,7 +46,7 @@ class DrawingCollate:
     Raises:
         InputError: the pipeline is none, or what ``collate`` gives is no batch.
 
-    Example:
+    Examples:
         >>> pipeline = pa.default_pipeline(seed=0)
         >>> loader = torch.utils.data.DataLoader(data, batch_size=2, collate_fn=pa.DrawingCollate(pipeline))
         >>> for images, targets in pa.AugmentedLoader(loader, pipeline, device="cpu"):
@@ -106,7 +106,7 @@ class AugmentedLoader:
     Raises:
         InputError: an argument or a batch is not of this form, or the device is not there.
 
-    Example:
+    Examples:
         >>> loader = torch.utils.data.DataLoader(data, batch_size=4, collate_fn=pa.collate)
         >>> batches = pa.AugmentedLoader(loader, pa.default_pipeline(seed=0), device="cpu")
         >>> batches.set_epoch(1)
@@ -152,18 +152,18 @@ class AugmentedLoader:
             if any(one is other for other in asked):
                 continue
             asked.append(one)
-            tell = getattr(one, "set_epoch", None)
-            if callable(tell):
-                tell(self.epoch)
+            set_epoch = getattr(one, "set_epoch", None)
+            if callable(set_epoch):
+                set_epoch(self.epoch)
             held = (getattr(one, name, None) for name in ("sampler", "batch_sampler"))
             waiting += [sampler for sampler in held if sampler is not None]
 
     def __iter__(self) -> Iterator[tuple[Augmented, list[Target] | None]]:
         epoch = self.epoch
         _check_shared_out(self.loader)
-        tell = getattr(getattr(self.loader, "collate_fn", None), "set_epoch", None)
-        if tell is not None:  # not earlier: batches of an iteration under way may not have been drawn yet
-            tell(epoch)
+        set_epoch = getattr(getattr(self.loader, "collate_fn", None), "set_epoch", None)
+        if set_epoch is not None:  # not earlier: batches of an iteration under way may not have been drawn yet
+            set_epoch(epoch)
         batches = iter(self.loader)
         waiting: _Started | None = None
         try:

@@ -65,7 +65,7 @@ def microscope_pipeline(
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> pipeline = pa.microscope_pipeline(seed=0, size=256)
         >>> drops, visible = pipeline(images, targets, index=index, epoch=0)
         >>> drops.shape

@@ -40,7 +40,7 @@ class Pipeline(Augmentation):
     Raises:
         InputError: something else than a step, or a key that cannot be named so.
 
-    Example:
+    Examples:
         >>> pipeline = pa.Pipeline([pa.Blur(p=0.5), pa.Flip()], seed=1)
         >>> augmented, followed = pipeline(images, targets, index=index, epoch=0)
     """
@@ -73,7 +73,7 @@ def default_pipeline(
     per_object: Sequence[str] = (),
     per_image: Sequence[str] = (),
 ) -> Pipeline:
-    """The published pipeline (paper: Data augmentation, Fig. 2, Table S1) with better defaults where the published code slips.
+    """The published pipeline (paper: Data augmentation, Fig. 2, Table S1) with better defaults where the published code errs.
 
     Args:
         seed: of all random numbers, 0 .. 2^64 - 1.
@@ -91,7 +91,7 @@ def default_pipeline(
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> pipeline = pa.default_pipeline(seed=0)
         >>> augmented, visible = pipeline(images, targets, index=index, epoch=3)
         >>> augmented.shape, augmented.dtype

@@ -44,7 +44,7 @@ class Plan:
         steps: named tables of each step; a table is a dict of equally long columns, one of them ``sample``.
         chances: the chance ``p`` of every step when it was drawn; not kept in files.
 
-    Example:
+    Examples:
         >>> plan = pa.Pipeline([pa.GaussianNoise(), pa.Blur()]).draw(images.shape, targets)
         >>> plan.names, len(plan), plan.objects
         (('GaussianNoise', 'Blur'), 4, array([ 37,  34, 100,  25]))
@@ -80,7 +80,7 @@ class Plan:
         Raises:
             InputError: they are not inside this batch.
 
-        Example:
+        Examples:
             >>> len(pa.Flip().draw(images.shape).slice(1, 3))
             2
         """
@@ -118,7 +118,7 @@ class Plan:
         Raises:
             InputError: none is given, or they do not belong together.
 
-        Example:
+        Examples:
             >>> plan = pa.Flip().draw(images.shape)
             >>> len(pa.Plan.concatenate(list(plan)))
             4
@@ -160,7 +160,7 @@ class Plan:
         Raises:
             OutputError: it cannot be written.
 
-        Example:
+        Examples:
             >>> pa.Flip().draw(images.shape).save("plan.npz")
         """
         arrays: dict[str, NDArray] = {"index": self.index, "objects": self.objects}
@@ -186,7 +186,7 @@ class Plan:
         Raises:
             DataError: the file is missing or no plan.
 
-        Example:
+        Examples:
             >>> pa.Flip().draw(images.shape, epoch=7).save("plan.npz")
             >>> pa.Plan.load("plan.npz").epoch
             7

@@ -43,7 +43,7 @@ class Outlines(list[Tensor]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         column = _column([0], [self])
-        if column is None or column.corners is None:  # what somebody put in besides: one by one
+        if column is None or column.corners is None:  # something else was put in: one by one
             return Outlines, (list(self),)
         return Outlines.split, (column.values, column.corners)
 

@@ -31,7 +31,7 @@ def warm_up(shape: Sequence[int], device: torch.device | str | None = None, pipe
     Raises:
         InputError: The shape is none, or the pipeline is no augmentation of this library.
 
-    Example:
+    Examples:
         >>> pa.warm_up((2, 1, 32, 32), "cpu", pa.Pipeline([pa.Blur(), pa.Flip()]))  # before training: the sizes of training
     """
     where = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")

@@ -76,13 +76,13 @@ def find_blender(configured: str | os.PathLike[str] | None = None) -> Blender:
 
 
 def time_limit(profile: Profile, width: int, height: int) -> float:
-    """Seconds that a picture may take unless told otherwise: ten minutes, and ten times what one core took when measured
+    """Seconds that a picture may take unless set otherwise: ten minutes, and ten times what one core took when measured
     (18 s for 384 x 384 px with 40 samples each)."""
     return 600.0 + 180.0 * (width * height / 384**2) * (profile.samples / 40)
 
 
 def memory_limit(width: int, height: int) -> int:
-    """MiB that a worker may use unless told otherwise: 4 GiB for scene and programs, and 256 bytes for each pixel's buffers."""
+    """MiB that a worker may use unless set otherwise: 4 GiB for scene and programs, and 256 bytes for each pixel's buffers."""
     return 4096 + (256 * width * height >> 20)
 
 
@@ -172,7 +172,7 @@ class Renderer:
         """Render one scene, on fresh workers if the first ones fail.
 
         Raises SceneFailed when every try failed; BlenderError when Blender does not start, is of another version, has not the
-        device or refuses the profile, so that no other scene would fare better.
+        device or refuses the profile, so that every other scene would fail too.
         """
         with self._lock:
             job = self._job(scene)

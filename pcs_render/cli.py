@@ -1,6 +1,6 @@
 """The command ``pcs-render``: scenes, data sets, checks, exports and reports.
 
-Exit status: 0 done, 1 something the user can mend (one line on stderr), 2 wrong usage, 130 interrupted.
+Exit status: 0 done, 1 something the user can correct (one line on stderr), 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pcs-render",
         description="Render photorealistic images of protein crystals in suspension, with exact labels.",
-        epilog="Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted. 'pcs-render COMMAND --help' tells more.",
+        epilog="Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted. 'pcs-render COMMAND --help' says more.",
     )
     parser.add_argument("--version", action="version", version=f"pcs-render {__version__}")
     group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -16,7 +16,7 @@ from .settings import Settings
 
 Floats = NDArray[np.float64]
 
-TURNS = (0.0, 60.0, 90.0, 120.0)  # degrees between crystals that grow together: parallel, or as in the usual twins
+TURNS = (0.0, 60.0, 90.0, 120.0)  # degrees between crystals that grow together: parallel, or as in common crystal twins
 NEAR = (0.5, 0.95)  # distance of the two centres over that at which the boxes would just touch
 TRIES = 40  # poses beside the other crystal before it may lie anywhere
 

@@ -42,7 +42,7 @@ def scene(settings: Settings, seed: int, image: int, shapes: Sequence[Floats]) -
     Returns:
         The scene, to be rendered, labelled or saved anywhere.
 
-    Example:
+    Examples:
         >>> scene = generate.scene(model, seed=7, image=0, shapes=cubes)
         >>> scene == scenes[0], len(scene.crystals) > 0
         (True, True)

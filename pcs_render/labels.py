@@ -23,7 +23,7 @@ class SceneLabels:
         refractive_index: (N,)
         targets: (N, 4) area px^2, aspect ratio, angle (degrees, counter-clockwise), largest area allowed.
 
-    Example:
+    Examples:
         >>> found = labels.labels(scenes[0])
         >>> len(found.boxes) == len(found.polygons) == len(found.depth)
         True
@@ -50,7 +50,7 @@ def labels(scene: Scene) -> SceneLabels:
 
     Outlines are those of the visible part: what lies outside the image is cut off, and the box is the smallest rectangle around
     the rest. Where the scene has a ``blur_limit``, crystals that are blurred by a circle (of confusion, at half their depth) of
-    more than so many times the short side of their whole box have no label: nobody could tell their outline.
+    more than so many times the short side of their whole box have no label: their outline cannot be seen.
 
     Args:
         scene: rendered or not.
@@ -58,7 +58,7 @@ def labels(scene: Scene) -> SceneLabels:
     Returns:
         Boxes, outlines and what else is known of the N crystals that are labelled.
 
-    Example:
+    Examples:
         >>> boxes = labels.labels(scenes[0]).boxes
         >>> bool((boxes[:, 2] >= boxes[:, 3]).all())
         True
@@ -99,7 +99,7 @@ def masks(scene: Scene, visible: bool = False) -> NDArray[np.bool_]:
     Returns:
         (N, H, W) bool, in the order of ``labels``.
 
-    Example:
+    Examples:
         >>> labels.masks(scenes[0]).shape[1:], int(labels.masks(scenes[0], visible=True).sum(0).max())
         ((48, 64), 1)
     """

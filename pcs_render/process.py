@@ -34,7 +34,7 @@ class Lost(Exception):
 
 
 class WorkerProcess:
-    """One process that reads lines and answers JSON lines ``{"kind": ...}`` on the file descriptor that it is told.
+    """One process that reads lines and answers JSON lines ``{"kind": ...}`` on the file descriptor that it is given.
 
     ``command`` is completed by that descriptor and by ``folder``, which is the process's to remove when its standard input
     closes, that is when this process is gone. Methods raise Lost.
@@ -114,7 +114,7 @@ class WorkerProcess:
         return messages
 
     def memory(self, otherwise: int = 0) -> int:
-        """Resident bytes; ``otherwise`` where the system does not tell."""
+        """Resident bytes; ``otherwise`` where the system does not report them."""
         try:
             pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         except (OSError, IndexError):

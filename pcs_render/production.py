@@ -182,7 +182,7 @@ def produce(writer: Writer, job: Job, renderers: list[Renderer], progress: OnPro
                         progress(done, total)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for renderer in renderers:  # or the pool would wait for pictures that nobody wants
+            for renderer in renderers:  # or the pool would wait for pictures that are not wanted any more
                 with contextlib.suppress(Exception):
                     renderer.close()
             raise

@@ -125,7 +125,7 @@ class Scene:
         blur_limit: crystals blurred by more than so many times their short side have no label; 0: all have.
         spheres: what is no crystal and has no label.
 
-    Example:
+    Examples:
         >>> from pcs_render.scene import Scene
         >>> Scene.from_json(scenes[0].to_json()) == scenes[0]
         True

@@ -42,7 +42,7 @@ class Settings:
         shapes: "habits", "cube", "preset:NAME", or the path of an OBJ file with one object per shape.
         shape_count: of "habits".
         shape_seed: of "habits".
-        shapes_digest: of the shapes' corners; filled in when they are loaded, to tell them from others.
+        shapes_digest: of the shapes' corners; filled in when they are loaded; settings with other shapes differ.
         models_per_image: 0: every crystal draws from all shapes.
         elongation: the halves x > 0 and x <= 0 move apart by up to this much each, in model units.
         roll: rotation about the long axis.
@@ -86,7 +86,7 @@ class Settings:
     Raises:
         InputError: a value is not allowed.
 
-    Example:
+    Examples:
         >>> few = settings.Settings(width=256, height=256, covered=(0.02, 0.1), rule="unbiased", long_side=256.0)
         >>> few.area, len(few.hash)
         ((4.0, 16384.0), 16)
@@ -340,7 +340,7 @@ def load_settings(path: str | Path) -> Settings:
         DataError: the file cannot be read.
         InputError: a name or value is not allowed.
 
-    Example:
+    Examples:
         >>> with open("small.yaml", "w") as file:
         ...     _ = file.write("width: 64\\nheight: 48\\n")
         >>> settings.load_settings("small.yaml").width
@@ -369,7 +369,7 @@ def settings_from(values: dict[str, Any]) -> Settings:
         if name not in known:
             close = difflib.get_close_matches(str(name), known, 1)
             raise InputError(
-                f"there is no setting {name!r}{f'; did you mean {close[0]}?' if close else ''} Known: {', '.join(known)}"
+                f"there is no setting {name!r}{f'; did you mean {close[0]}?' if close else '.'} Known: {', '.join(known)}"
             )
     return Settings(**values)
 

@@ -1,1 +1,2 @@
-"""The same steps in other libraries' clothes; each library is imported by its own module only, never by the package."""
+"""The same steps with the interfaces of other libraries; each library is imported by its own module only, never by the
+package."""

@@ -35,7 +35,7 @@ def blend(
     Raises:
         InputError: an argument of another type, or shapes that do not broadcast.
 
-    Example:
+    Examples:
         >>> image = images[0].float() / 255
         >>> l, w = (pa.noise_layer(pa.perlin([20, 60], (384, 384), seed=s)) for s in (1, 2))
         >>> pa.blend(image, l, w).shape

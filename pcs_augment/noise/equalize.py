@@ -38,7 +38,7 @@ def equalize(texture: Real[Tensor, "*T H W"]) -> Float32[Tensor, "*T H W"]:
     Raises:
         InputError: fewer than two dimensions, no pixels, or (on the CPU) values that are not finite.
 
-    Example:
+    Examples:
         >>> ranks = pa.equalize(torch.arange(16.0).view(4, 4) ** 3)
         >>> ranks.flatten()[:3] * 32
         tensor([1., 3., 5.])
@@ -134,7 +134,7 @@ def equalize_8bit(texture: Real[Tensor, "*T H W"]) -> Float32[Tensor, "*T H W"]:
     Raises:
         InputError: as ``equalize``.
 
-    Example:
+    Examples:
         >>> pa.equalize_8bit(torch.tensor([[0.0, 1.0], [2.0, 3.0]])) * 255
         tensor([[  0.,  85.],
                 [170., 255.]])

@@ -128,7 +128,7 @@ def interference(
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> pa.interference([8, 20.5], (48, 64)).shape
         torch.Size([2, 48, 64])
     """

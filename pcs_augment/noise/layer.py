@@ -48,7 +48,7 @@ def noise_layer(
     Raises:
         InputError: an argument of another form.
 
-    Example:
+    Examples:
         >>> layer = pa.noise_layer(pa.interference([8, 12, 30], (48, 64)))
         >>> layer.shape, round(float(layer.mean()), 3)
         (torch.Size([48, 64]), 0.5)

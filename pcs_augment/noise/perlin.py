@@ -144,7 +144,7 @@ def perlin(scale: Any, size: Sequence[int], seed: int = 0, device: torch.device 
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> pa.perlin([8, 20.5], (48, 64)).shape
         torch.Size([2, 48, 64])
     """

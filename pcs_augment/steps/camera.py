@@ -37,7 +37,7 @@ class Saturate(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images = pa.Saturate(p=0.2)(images)
     """
 
@@ -83,7 +83,7 @@ class Sharpen(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images = pa.Sharpen(p=0.2)(images)
     """
 
@@ -131,7 +131,7 @@ class JPEG(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images = pa.JPEG(p=0.2, quality=(40, 95))(images)
     """
 

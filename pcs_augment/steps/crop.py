@@ -38,7 +38,7 @@ class RandomCrop(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> step = pa.RandomCrop(256, scale=(0.5, 2.0))
         >>> images, targets = step(images, targets)  # (B, C, 256, 256)
     """

@@ -25,7 +25,7 @@ class Debris(Step):
     Per image a whole number of groups from ``groups``; each group is, with equal chances:
 
     - 1 to 4 bubbles of 4 to 40 px radius: a black rim, a bright middle;
-    - 2 to 12 round cells of 3 to 9 px: a thin dark rim, a heart a little brighter or darker than the ground;
+    - 2 to 12 round cells of 3 to 9 px: a thin dark rim, a centre a little brighter or darker than the ground;
     - 2 to 20 grains of dust of 0.7 to 2.5 px: dark;
     - 2 to 10 spots of 8 to 30 px far out of focus: 2 to 12 % darker than the ground, without an edge;
     - 20 to ``grains`` grains of precipitate of 0.7 to 2.2 px, lit from one side, normally distributed about a point
@@ -43,7 +43,7 @@ class Debris(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images = pa.Debris(p=0.4)(images)
     """
 

@@ -29,7 +29,7 @@ class Displace(Step):
     Raises:
         InputError: an argument is out of range, or with ``alternate`` an image is not square.
 
-    Example:
+    Examples:
         >>> torn = pa.Displace(reach=1)(images)  # the same grey values elsewhere
         >>> bool((torn.sort(-1).values.sum() - images.sum() / 255).abs() < 1)
         True

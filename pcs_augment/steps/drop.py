@@ -48,7 +48,7 @@ class DropEdge(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images, targets = pa.DropEdge(p=0.3)(images, targets)
     """
 

@@ -31,7 +31,7 @@ class MinEdge(Step):
     Raises:
         InputError: the argument is out of range.
 
-    Example:
+    Examples:
         >>> _, large = pa.MinEdge(8)(images, targets)
         >>> bool(large[0]["boxes"][:, 2:4].min() >= 8)
         True
@@ -75,7 +75,7 @@ class KeepDetectable(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> _, left = pa.KeepDetectable()(torch.full((1, 1, 384, 384), 0.5), targets[:1])  # nothing is seen in even grey
         >>> left[0]["boxes"].shape
         torch.Size([0, 5])

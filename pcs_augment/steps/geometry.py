@@ -72,7 +72,7 @@ class Rotate90(_Symmetry):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> turned, followed = pa.Rotate90()(images, targets)
     """
 
@@ -96,7 +96,7 @@ class Flip(_Symmetry):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> flipped, followed = pa.Flip()(images, targets)
     """
 

@@ -38,7 +38,7 @@ class Grain(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images = pa.Grain(p=0.8, sigma=(2, 12))(images)
     """
 

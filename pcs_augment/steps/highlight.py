@@ -49,7 +49,7 @@ class Highlight(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> painted, targets = pa.Highlight(fill=0.5)(images, targets)
     """
 

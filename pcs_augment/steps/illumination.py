@@ -30,7 +30,7 @@ class Vignette(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images = pa.Vignette(p=0.7)(images)
     """
 
@@ -92,7 +92,7 @@ class Invert(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images = pa.Invert(p=0.1)(images)
     """
 

@@ -133,7 +133,7 @@ class InterferenceLayer(_NoiseLayer):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> fringed = pa.InterferenceLayer(textures=(1, 2), scale=(8, 32))(images)
     """
 
@@ -160,7 +160,7 @@ class PerlinLayer(_NoiseLayer):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> cloudy = pa.PerlinLayer(textures=(1, 2), scale=(8, 32))(images)
     """
 

@@ -27,7 +27,7 @@ class Marks(Step):
     and independently:
 
     - 0.6 two faces: one side of a line through the inside is brighter and the other darker, by up to 0.15;
-    - 0.4 a ring (bubble or pit): a dark oval of 15 to 40 % of the shorter side, with a bright or dark heart;
+    - 0.4 a ring (bubble or pit): a dark oval of 15 to 40 % of the shorter side, with a bright or dark centre;
     - 0.3 growth steps: parallel lines, one to eight px apart or more, dark beside bright;
     - 0.15 an etched face: wavy lines 3 to 9 px apart, broken up.
 
@@ -41,7 +41,7 @@ class Marks(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images, targets = pa.Marks(p=0.5)(images, targets)
     """
 

@@ -42,7 +42,7 @@ class Overlay(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> white = torch.ones(1, 1, 64, 64)
         >>> framed = pa.Overlay(round_chance=0, band=(8, 8), kernels=(5,))(white)
         >>> framed.min(), framed.max()

@@ -27,7 +27,7 @@ class GaussianNoise(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> noisy = pa.GaussianNoise(sigma=(0.05, 0.05))(torch.full((1, 1, 64, 64), 0.5))
         >>> round(float(noisy.std()), 2)
         0.05
@@ -73,7 +73,7 @@ class ImpulseNoise(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> grey = torch.full((1, 1, 64, 64), 0.5)
         >>> speckled = pa.ImpulseNoise(white=(0.1, 0.1), black=(0, 0))(grey)
         >>> round(float((speckled == 1).float().mean()), 1)

@@ -41,7 +41,7 @@ class CrossedPolarisers(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images, targets = pa.CrossedPolarisers(p=0.1)(images, targets)
     """
 

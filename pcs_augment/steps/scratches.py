@@ -37,7 +37,7 @@ class Scratches(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images = pa.Scratches(p=0.2)(images)
     """
 

@@ -31,7 +31,7 @@ class Blur(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> soft = pa.Blur(kernels=(9,))(images)
         >>> bool(soft.std() < (images / 255).std())
         True

@@ -44,7 +44,7 @@ class Splines(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> scratched = pa.Splines(curves=(3, 3), offset=(-0.5, 0.5))(images)
     """
 

@@ -69,7 +69,7 @@ class Brightness(_Tone):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> grey = torch.full((1, 1, 2, 2), 0.25)
         >>> pa.Brightness(exponent=(1, 1))(grey).max()
         tensor(0.5000)
@@ -93,7 +93,7 @@ class Contrast(_Tone):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> stripes = torch.tensor([0.4, 0.6]).expand(1, 1, 4, 2)
         >>> pa.Contrast(base=2, exponent=(1, 1))(stripes)[0, 0, 0]
         tensor([0.3000, 0.7000])

@@ -63,7 +63,7 @@ class WellWall(Step):
     Raises:
         InputError: an argument is out of range.
 
-    Example:
+    Examples:
         >>> images, targets = pa.WellWall(p=0.2)(images, targets)
     """
 

@@ -1,6 +1,6 @@
 """The command ``pcs-detect``; what its commands do is in ``commands``.
 
-Exit status: 0 done, 1 something the user can mend (one line on stderr), 2 wrong usage, 130 interrupted.
+Exit status: 0 done, 1 something the user can correct (one line on stderr), 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pcs-detect",
         description="Train and test detectors of crystals, find crystals in photographs, measure their sizes.",
-        epilog="Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted. 'pcs-detect COMMAND --help' tells more.",
+        epilog="Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted. 'pcs-detect COMMAND --help' says more.",
     )
     parser.add_argument("--version", action="version", version=f"pcs-detect {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

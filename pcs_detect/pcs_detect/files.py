@@ -17,7 +17,7 @@ from .errors import OutputError
 
 TEMPORARY = ".tmp"  # ending of the names that a killed process may leave of ``written``
 LOCK = ".lock"
-HOLDER = ".lock.process"  # beside the lock: on Windows nobody else can read a locked file
+HOLDER = ".lock.process"  # beside the lock: on Windows no other process can read a locked file
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Folders of results: whose they are, so that nobody's files are replaced or removed by accident."""
+"""Folders of results: what wrote them, so that no other files are replaced or removed by accident."""
 
 from __future__ import annotations
 

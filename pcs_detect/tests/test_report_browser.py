@@ -131,7 +131,7 @@ def test_wheel_buttons_and_keys_zoom(opened):
     assert view(opened)[2] == pytest.approx(closer[2] / 1.5)
     stage.send_keys("0")
     assert view(opened) == pytest.approx([x, y, w, h])
-    assert one(opened, "#ruler-told").text == "50 µm"  # of 0.5 um per px, at most 3 / 10 of what is seen
+    assert one(opened, "#ruler-text").text == "50 µm"  # of 0.5 um per px, at most 3 / 10 of what is seen
 
 
 def test_dragging_and_arrow_keys_move(opened):
@@ -269,7 +269,7 @@ def test_a_scale_bar_is_measured(opened):
     ActionChains(opened).move_to_element(one(opened, "#stage")).click_and_hold().move_by_offset(100, 0).release().perform()
     per_pixel = before[2] / opened.execute_script("return document.getElementById('stage').clientWidth")
     one(opened, "#bar-length").send_keys("50")
-    told = one(opened, "#bar-told").text
+    told = one(opened, "#bar-text").text
     pixels = float(told.split(" px")[0])
     assert pixels == pytest.approx(100 * per_pixel, abs=0.06 + per_pixel)
     assert f"--um-per-px {50 / (100 * per_pixel):.3g}"[:16] in told

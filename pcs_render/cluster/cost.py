@@ -22,7 +22,7 @@ class Estimate:
         gpu: whether each worker has a GPU as well.
         price: of one worker for an hour; None where it is not known.
 
-    Example:
+    Examples:
         >>> cost = cluster.estimate(3600, 2.0, workers=4, price=0.5)
         >>> cost.hours, cost.cpu_hours, cost.cost
         (0.5, 4.0, 1.0)
@@ -87,7 +87,7 @@ def estimate(
     Raises:
         InputError: a number is not positive.
 
-    Example:
+    Examples:
         >>> print(cluster.estimate(1000, 1.8, workers=10))
         1,000 images at 1.80 s each on 10 workers of 2 cores: 3.0 minutes, 1.00 core-hours
     """
@@ -115,7 +115,7 @@ def measured(folder: str | os.PathLike[str]) -> tuple[int, float]:
         DataError: a folder without a manifest.
         InputError: no shard is finished.
 
-    Example:
+    Examples:
         >>> cluster.measured("data")
         (3, 2.0)
     """

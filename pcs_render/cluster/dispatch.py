@@ -90,7 +90,7 @@ class Run:
         limit: Workers to use; None: as many as there is room for.
         piece: Images handed out at a time, at most.
         patience: Seconds until a worker that does not answer is replaced.
-        measured: Told, once, (images left, seconds per image, workers).
+        measured: called once with (images left, seconds per image, workers).
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Run:
         self.actor = ray.remote(**takes, max_restarts=0, concurrency_groups={ENDING: 1})(on_node.RenderActor)
         todo = writer.missing()
         self.left = {t.index: set(t.ids) for t in todo}  # images to be made, of shards to be finished
-        self.fresh = deque((t.index, deque(t.ids)) for t in todo if t.ids)  # handed out to nobody yet
+        self.fresh = deque((t.index, deque(t.ids)) for t in todo if t.ids)  # not handed out yet
         self.again = deque(Piece(t.index, ()) for t in todo if not t.ids)  # goes before what is fresh
         self.workers: list[RayWorker] = []
         self.unfit: dict[str, list[Any]] = {}  # by node, actors that stay there idle lest another be put in their place
@@ -123,7 +123,7 @@ class Run:
         self.deaths: Counter[int] = Counter()  # by image, workers that died over it
         self.losses = self.most = 0
         self.looked, self.populated = 0.0, time.monotonic()
-        self.rendered, self.seconds, self.told = 0, 0.0, False
+        self.rendered, self.seconds, self.estimated = 0, 0.0, False
         self.reasons: dict[str, None] = {}  # why nodes were left out, in order
 
     def run(self) -> None:
@@ -195,10 +195,10 @@ class Run:
     def _leave_out(self, worker: RayWorker, reason: str) -> None:
         self._drop(worker)
         self.unfit.setdefault(worker.node, []).append(worker.actor)
-        told = f"{self._where(worker)} {reason}"
-        if told not in self.reasons:
-            self.reasons[told] = None
-            self.say(f"left out: {told}")
+        message = f"{self._where(worker)} {reason}"
+        if message not in self.reasons:
+            self.reasons[message] = None
+            self.say(f"left out: {message}")
 
     def _lost(self, worker: RayWorker, reason: str) -> None:
         self._drop(worker)
@@ -295,8 +295,8 @@ class Run:
         if not left:
             self.again.appendleft(Piece(piece.shard, ()))
         started = sum(1 for w in self.workers if w.node)
-        if not self.told and self.rendered >= 2 * started and self._missing():
-            self.told = True
+        if not self.estimated and self.rendered >= 2 * started and self._missing():
+            self.estimated = True
             self.measured(self._missing(), self.seconds / self.rendered, started)
         self._show()
 

@@ -34,7 +34,7 @@ from . import on_node
 from .cost import estimate
 from .dispatch import ClusterError, Needs, Run, name
 
-CONNECT = 15.0  # seconds until an address counts as dead: Ray itself would go on trying for minutes
+CONNECT = 15.0  # seconds until an address counts as dead: Ray itself would keep trying for minutes
 STORE = 100 << 20  # bytes; what is sent around is small
 
 Say = Callable[[str], None]
@@ -162,8 +162,8 @@ def produce(
             the limit of time per picture allows with all its tries (slow ones come singly).
         price: Of one worker for an hour, for the estimate.
         renderer: Makes a renderer on a node, in place of the one that these arguments describe; picklable.
-        progress: Told (images done, of how many).
-        say: Told what happens: nodes left out, workers lost, and once, from the first images, what the rest will take.
+        progress: called with (images done, of how many).
+        say: called with messages: nodes left out, workers lost, and once, from the first images, what the rest will take.
 
     Raises InputError when the cluster cannot be reached or a node does not fit when it begins (a node that joins later and does
     not fit is left out), ClusterError, OutputError when the folder is full, DataError when what it holds is damaged.
@@ -180,10 +180,10 @@ def produce(
     folder = writer.plan.folder.absolute()
     plan = dataclasses.replace(writer.plan, folder=folder)
     token = secrets.token_hex(16)
-    tell = say or (lambda message: None)
+    report = say or (lambda message: None)
 
-    def tell_cost(count: int, seconds: float, workers: int) -> None:
-        tell(f"left: {estimate(count, seconds, workers, threads=threads, device=device, price=price)}")
+    def report_cost(count: int, seconds: float, workers: int) -> None:
+        report(f"left: {estimate(count, seconds, workers, threads=threads, device=device, price=price)}")
 
     with connected(address) as ray, contextlib.ExitStack() as stack:
         with written(folder / on_node.TOKEN) as temporary:
@@ -204,8 +204,8 @@ def produce(
             piece=piece,
             patience=patience,
             progress=progress or (lambda done, total: None),
-            say=tell,
-            measured=tell_cost,
+            say=report,
+            measured=report_cost,
         )
         try:
             run.run()

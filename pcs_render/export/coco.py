@@ -56,7 +56,7 @@ def pcs_json(
         DataError: the data set is damaged, or not complete.
         OutputError: ``out`` cannot be written or holds something else.
 
-    Example:
+    Examples:
         >>> train, validation = export.pcs_json("data", "pcs", validation=1)
         >>> train.images, validation.images
         (2, 1)
@@ -96,7 +96,7 @@ def coco(
         DataError: the data set is damaged, or not complete.
         OutputError: ``out`` cannot be written or holds something else.
 
-    Example:
+    Examples:
         >>> train, validation = export.coco("data", "coco", validation=1)
         >>> train.images, validation.images
         (2, 1)

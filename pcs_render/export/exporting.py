@@ -29,7 +29,7 @@ class Exported(NamedTuple):
         images: how many.
         crystals: how many are labelled in them.
 
-    Example:
+    Examples:
         >>> train, validation = export.coco("data", "coco_too", validation=0)
         >>> train.split, str(train.path), train.images
         ('train', 'coco_too/train.json', 3)

@@ -53,7 +53,7 @@ def webdataset(
         InputError: an impossible ``per_tar``.
         OutputError: ``out`` cannot be written or holds something else.
 
-    Example:
+    Examples:
         >>> train, validation = export.webdataset("data", "tars", validation=1)
         >>> train.images, validation.images
         (2, 1)

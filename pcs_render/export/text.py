@@ -44,7 +44,7 @@ def dota(
         DataError: the data set is damaged, or not complete.
         OutputError: ``out`` cannot be written or holds something else.
 
-    Example:
+    Examples:
         >>> train, validation = export.dota("data", "dota", validation=1)
         >>> train.images, validation.images
         (2, 1)
@@ -89,7 +89,7 @@ def yolo_obb(
         DataError: the data set is damaged, or not complete.
         OutputError: ``out`` cannot be written or holds something else.
 
-    Example:
+    Examples:
         >>> train, validation = export.yolo_obb("data", "yolo", validation=1)
         >>> train.images, validation.images
         (2, 1)

@@ -112,7 +112,7 @@ class _Seen:
         h = support(vertices)
         means = self._mean(h)
         if self.means:
-            # no way to turn or mirror changes the means, so they tell most apart
+            # no way to turn or mirror changes the means, so these distinguish most
             apart = np.abs(np.array(self.means) - means).max(1)
             variants = _variants(h)
             for i in np.flatnonzero(apart < ALIKE):
@@ -186,7 +186,7 @@ def collection(count: int = 1851, seed: int = 0) -> list[Shape]:
     Raises:
         InputError: an argument is out of range, or there are no more shapes that differ.
 
-    Example:
+    Examples:
         >>> [shape.kind for shape in habits.collection(3)]
         ['plate', 'rod', 'needle']
     """
@@ -220,7 +220,7 @@ def shapes(settings: Settings) -> list[Shape]:
         InputError: an unknown preset.
         DataError: a file that cannot be read or is not made of convex shapes.
 
-    Example:
+    Examples:
         >>> [shape.name for shape in habits.shapes(settings.Settings(shapes="preset:canavalin"))]
         ['canavalin']
     """

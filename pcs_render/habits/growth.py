@@ -154,7 +154,7 @@ def _bipyramid(draw: exact.Draws, group: str, cell: Cell, ranked: dict[Index, Fl
     for face, normal in ranked.items():
         h, k, l = face  # noqa: E741 - Miller's names
         rise = abs(float(normal[2]))
-        # around a special axis, faces as many as it has folds rather than twice that; around others, four instead of a roof
+        # around a special axis, faces as many as it has folds rather than twice that; around others, four instead of two
         pyramid = h * k if group == "222" else (h or k) and h * k * (h - k) * (h + k) == 0
         if l and pyramid and 0.2 <= rise <= 0.6:  # 5 to 1.3 times as high as half wide
             steep.append((face, rise))

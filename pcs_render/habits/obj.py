@@ -28,7 +28,7 @@ LONGEST_LINE = 2**16  # bytes
 MOST_CORNERS = 2000  # of one object
 STRAIGHT = 1e-4  # of an object's size: how far a corner may lie beyond the plane of a face
 SMALLEST, LARGEST = 1e-12, 1e7  # across, in the file's units: beyond, the numbers of a scene cannot hold the scale
-USUAL = (0.1, 100.0)  # across: beyond, the elongation, which is given in these units, swamps a shape or does nothing
+USUAL = (0.1, 100.0)  # across: beyond, the elongation, which is given in these units, dominates a shape or does nothing
 CENTRED = 1e-6  # of an object's size: a shape this close to the middle is left where it is
 
 

@@ -102,7 +102,7 @@ def named(names: str) -> list[Shape]:
         if name not in PRESETS:
             close = difflib.get_close_matches(name, PRESETS, 1)
             raise InputError(
-                f"there is no preset {name!r}{f'; did you mean {close[0]}?' if close else ''} Known: {', '.join(PRESETS)}"
+                f"there is no preset {name!r}{f'; did you mean {close[0]}?' if close else '.'} Known: {', '.join(PRESETS)}"
             )
         habit = PRESETS[name]
         grown = polyhedron(habit)

@@ -36,7 +36,7 @@ class Shape:
         kind: one of ``KINDS``.
         point_group: empty where it is not known.
 
-    Example:
+    Examples:
         >>> (cube,) = habits.shapes(model)
         >>> cube.kind, cube.vertices.shape
         ('block', (8, 3))

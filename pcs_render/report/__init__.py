@@ -40,7 +40,7 @@ def write(sample: Sample, out: str | os.PathLike[str], *, pictures: int = 24, pr
         DataError: a picture cannot be read.
         OutputError: something cannot be written.
 
-    Example:
+    Examples:
         >>> report.write(report.load("data"), "report", pictures=2).name
         'report.html'
     """

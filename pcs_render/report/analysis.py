@@ -60,7 +60,7 @@ class Analysis:
     Attributes:
         sample: the crystals.
 
-    Example:
+    Examples:
         >>> analysis = report.Analysis(report.load("data"))
         >>> sum(analysis.by_class.values()) == len(analysis.areas)
         True

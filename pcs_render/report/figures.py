@@ -120,10 +120,10 @@ def _legend(axes: Axes, **options: Any) -> None:
 def _title(axes: Axes, text: str, agreement: Agreement | None = None, prefix: str = "") -> None:
     axes.set_title(text, loc="left", fontsize=10.5, fontweight="bold", pad=20 if agreement else 6)
     if agreement:
-        told = "no crystals"
+        text = "no crystals"
         if agreement.n:
-            told = f"{prefix}D = {agreement.statistic:.4f}, 1 % level {agreement.critical:.4f}, n = {agreement.n:,}"
-        axes.text(0, 1.03, told, transform=axes.transAxes, fontsize=8.5, color="#444444")
+            text = f"{prefix}D = {agreement.statistic:.4f}, 1 % level {agreement.critical:.4f}, n = {agreement.n:,}"
+        axes.text(0, 1.03, text, transform=axes.transAxes, fontsize=8.5, color="#444444")
 
 
 def differences(analysis: Analysis) -> Figure:

@@ -38,7 +38,7 @@ class Picture:
         polygons: (K, 2) px each.
         known: False where there are labels only and the pixels are all alike.
 
-    Example:
+    Examples:
         >>> (picture,) = report.load("data").pictures(1)
         >>> picture.pixels.shape, picture.known
         ((48, 64), True)
@@ -69,7 +69,7 @@ class Sample:
         facts: what the report says of it, title to text.
         pictures: gives up to so many, spread over the data set.
 
-    Example:
+    Examples:
         >>> sample = report.load("data")
         >>> sum(sample.counts.tolist()) == len(sample.boxes) == len(sample.targets)
         True
@@ -101,7 +101,7 @@ def load(path: str | os.PathLike[str], settings: Settings | None = None, progres
     Raises:
         DataError: it is something else, or damaged.
 
-    Example:
+    Examples:
         >>> len(report.load("data").counts)
         3
     """
@@ -145,7 +145,7 @@ def from_scenes(scenes: Iterable[Scene], settings: Settings | None = None, name:
     Returns:
         Their crystals and what is known besides.
 
-    Example:
+    Examples:
         >>> report.from_scenes(scenes, model).counts.shape
         (3,)
     """
@@ -205,7 +205,7 @@ def from_data_set(
     Raises:
         DataError: it is damaged.
 
-    Example:
+    Examples:
         >>> report.from_data_set("data").facts["Seed"]
         '7'
     """
@@ -286,7 +286,7 @@ def from_json(
     Raises:
         DataError: the file cannot be read.
 
-    Example:
+    Examples:
         >>> train, _ = export.pcs_json("data", "json", validation=0)
         >>> report.from_json(train.path).targets is None
         True

@@ -46,7 +46,7 @@ class Report:
         missing: ids that are neither there nor skipped.
         problems: what is damaged, in words.
 
-    Example:
+    Examples:
         >>> print(shards.verify("data"))
         data: 3 of 3 images, ... crystals
         all is well
@@ -121,7 +121,7 @@ def verify(folder: str | os.PathLike[str], *, workers: int = 1, progress: Callab
         DataError: a folder without a readable manifest.
         InputError: workers below 1.
 
-    Example:
+    Examples:
         >>> shards.verify("data").ok
         True
     """

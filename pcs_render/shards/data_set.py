@@ -37,7 +37,7 @@ class Todo:
         index: its number, from 0.
         ids: images of it that are still to be made, in order; none: only ``finish`` is left.
 
-    Example:
+    Examples:
         >>> with shards.Writer.create_or_resume("begun", count=2, **about) as writer:
         ...     writer.missing()
         [Todo(index=0, ids=(0, 1))]
@@ -58,7 +58,7 @@ class DataSetPlan:
         manifest: as it was when the plan was made; its list of shards is not looked at.
         versions: of this run.
 
-    Example:
+    Examples:
         >>> with shards.Writer.create_or_resume("kept", count=2, **about) as writer:
         ...     writer.plan.keep(records[1])
         ...     writer.plan.todo(0).ids

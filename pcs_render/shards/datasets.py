@@ -69,7 +69,7 @@ class PcsShards(Dataset[Item]):
         DataError: something is missing or damaged.
         InputError: an argument is wrong.
 
-    Example:
+    Examples:
         >>> data = shards.PcsShards("data")
         >>> image, target, number = data[1]
         >>> len(data), image.shape, target["image_id"], number
@@ -137,7 +137,7 @@ class StreamingPcsShards(IterableDataset[Item]):
         DataError: something is missing or damaged.
         InputError: an argument is wrong.
 
-    Example:
+    Examples:
         >>> stream = shards.StreamingPcsShards("data", seed=1)
         >>> stream.set_epoch(4)
         >>> sorted(number for image, target, number in stream)

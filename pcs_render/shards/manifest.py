@@ -43,7 +43,7 @@ class ShardSummary:
         bytes: of its file.
         sha256: checksum of its file.
 
-    Example:
+    Examples:
         >>> summary = shards.Manifest.load("data").shards[0]
         >>> summary.file, summary.images, summary.seconds
         ('00000000.parquet', 3, 6.0)
@@ -84,7 +84,7 @@ class Manifest:
     Raises:
         InputError: a number is out of range.
 
-    Example:
+    Examples:
         >>> manifest = shards.Manifest.load("data")
         >>> manifest.images, manifest.complete, manifest.seed
         (3, True, 7)

@@ -33,7 +33,7 @@ class Reader:
         DataError: a folder without a manifest, and later shards that are missing or damaged.
         InputError: an impossible split.
 
-    Example:
+    Examples:
         >>> reader = shards.Reader("data")
         >>> reader.ids, [len(found.boxes) > 0 for found in reader.labels()]
         (array([0, 1, 2]), [True, True, True])

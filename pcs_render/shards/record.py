@@ -40,7 +40,7 @@ class Record:
         scene: its JSON.
         seconds: render time.
 
-    Example:
+    Examples:
         >>> record = shards.Reader("data").record(2)
         >>> record.image_id, record.width, record.boxes.dtype
         (2, 64, dtype('float32'))
@@ -76,7 +76,7 @@ class Labels:
         refractive_index: (N,)
         targets: (N, 4), as in ``Record``.
 
-    Example:
+    Examples:
         >>> first = next(shards.Reader("data").labels())
         >>> len(first.points) == sum(first.corners.tolist()), len(first.polygons) == len(first.boxes)
         (True, True)

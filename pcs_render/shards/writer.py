@@ -38,7 +38,7 @@ class Writer:
     processes through ``plan`` and entered here. A finished shard on disk is the state: whenever the process dies, the next
     ``create_or_resume`` finds every shard and every image that was kept.
 
-    Example:
+    Examples:
         >>> with shards.Writer.create_or_resume("written", count=3, **about) as writer:
         ...     for todo in writer.missing():
         ...         for i in todo.ids:
@@ -173,7 +173,7 @@ class Writer:
     def _drop_kept(self, index: int) -> None:
         for image_id in self.plan.kept(index):
             self.plan.kept_path(image_id).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # there is none, or somebody put something else there
+        with contextlib.suppress(OSError):  # there is none, or it holds something else
             self.plan.kept_folder(index).rmdir()
 
     def _save(self, shards: dict[int, ShardSummary]) -> None:

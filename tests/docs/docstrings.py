@@ -67,8 +67,8 @@ def missing(value: Any) -> list[str]:
     out = [f"an entry for {name}" for name in arguments(value) if name not in entries]
     if arguments(value) and not re.search(r"^(Args|Attributes):$", text, re.M):
         out.append("Args:")
-    if ">>> " not in text:
-        out.append("an example")
+    if not re.search(r"^Examples:\n    >>> ", text, re.M):  # so called, the site shows them as code
+        out.append("Examples:")
     for name, function in methods(value):
         said = inspect.getdoc(function) or ""
         out += [f"{name}(): {a}" for a in arguments(function) if not re.search(rf"\b{a}\b", said)]

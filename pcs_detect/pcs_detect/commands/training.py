@@ -21,9 +21,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _add_train(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser(
         "train",
-        help="train a detector, or go on with a training",
+        help="train a detector, or resume a training",
         description="Train a detector on images that are augmented on the device. The folder --out gets checkpoints (the best "
-        "by AP among them), logs, TensorBoard files, predictions drawn after every epoch and curves. --resume goes on after a "
+        "by AP among them), logs, TensorBoard files, predictions drawn after every epoch and curves. --resume resumes after a "
         "stop of any kind, with the identical next batch.",
         epilog="Several machines: on each of them, torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint "
         "HOST:29500 -m pcs_detect.cli train CONFIG ..., with --out on a disk that all share.",
@@ -45,7 +45,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="processes on this machine, a GPU each; with --device cpu, processes on the CPU (default: %(default)s)",
     )
-    p.add_argument("--resume", action="store_true", help="go on with the training in --out; start it if there is none")
+    p.add_argument("--resume", action="store_true", help="resume the training in --out; start it if there is none")
     p.add_argument("--seed", type=natural, help="seed of weights, order and noise (default: the config's, 0)")
     p.add_argument("--amp", action="store_true", help="mixed precision: float16 on a GPU, bfloat16 on a CPU that has it")
     p.add_argument("--no-augment", action="store_true", help="train without the noise pipeline")

@@ -1,4 +1,4 @@
-"""Tables as people keep them: CSV of any separator and encoding, Excel workbooks. Every cell is text until somebody asks for a
+"""Tables as people keep them: CSV of any separator and encoding, Excel workbooks. Every cell is text until it is read as a
 number; a number that could be read in two ways is a question, not a guess."""
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def _workbook(path: Path) -> list[list[str]]:
 
 
 def _text(value: Any, where: str) -> str:
-    """A cell as the text that somebody typed, as far as that is known."""
+    """A cell as the text that was typed, as far as that is known."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, datetime | date | time) and not isinstance(value, pd.Timestamp):

@@ -40,8 +40,8 @@ def header(name: str) -> str:
 def write_workbook(sheets: Mapping[str, pd.DataFrame], path: str | Path) -> None:
     """Write tables as the sheets of a workbook (.xlsx), whole or not at all.
 
-    Text stays text: a name that begins with = + - @ is marked so that it cannot become a formula, not even when somebody edits
-    it. Raises InputError for another ending or more rows than a sheet has, OutputError.
+    Text stays text: a name that begins with = + - @ is marked so that it cannot become a formula, not even when it is
+    edited. Raises InputError for another ending or more rows than a sheet has, OutputError.
     """
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell

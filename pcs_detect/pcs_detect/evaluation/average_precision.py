@@ -35,7 +35,7 @@ _REACHED = np.array([sum(((1 << n) - 1) << (_T * r) for r in range(_R)) for n in
 class Matches:
     """One image's share of the evaluation: D detections, the highest score first, in 20 bytes each.
 
-    Bit 10 r + t of ``correct`` (``wrong``) tells whether the detection counts as a true (false) positive in the r-th of RANGES
+    Bit 10 r + t of ``correct`` (``wrong``) says whether the detection counts as a true (false) positive in the r-th of RANGES
     at the t-th of THRESHOLDS; where both are 0 it does not count. ``truths``: how many crystals of each range there are.
     """
 
@@ -131,7 +131,7 @@ class Evaluator:
     Raises:
         InputError: a cap below 1.
 
-    Example:
+    Examples:
         >>> from pcs_detect.evaluation.average_precision import Evaluator
         >>> evaluator = Evaluator()
         >>> evaluator.add(0, boxes=[[50, 50, 40, 20, 0.1]], scores=[0.9], truth=[[50, 50, 40, 20, 0.1], [9, 9, 12, 6, 0]])

@@ -29,7 +29,7 @@ from . import folder as results
 from .detector import Detector
 from .folder import overlay_name, part_file, read_part, write_part
 from .outcome import Photograph, place_notes, row, scale_notes, size_notes, write_tables
-from .series import Series, largest_level, series_of, told, whites_of
+from .series import Series, described, largest_level, series_of, whites_of
 
 AnyPath = str | os.PathLike[str]
 SHOWN = (".png", ".jpg", ".jpeg", ".bmp")  # what label tools open as it is, if it has 8 bits
@@ -94,7 +94,7 @@ def predict_folder(
             files of others with the names of results. Nothing has been written then.
         DataError: nothing is there to read; or, when all others are done and written, some photographs could not be read.
 
-    Example:
+    Examples:
         >>> table = predict_folder(detector, ["drop.png"], "found", progress=False)  # resumes: nothing is left to do
         >>> len(table) == len(found)
         True
@@ -217,7 +217,7 @@ class _Run:
             assert p.frame is not None
             if p.known and "largest" in p.part and p.part.get("white") != self.whites.get(series_of(p.frame)):
                 p.known, p.part = False, {"largest": p.part["largest"]}
-        return told(self.whites, count)
+        return described(self.whites, count)
 
     def _read_ahead(
         self, reader: ThreadPoolExecutor, photographs: list[Photograph]

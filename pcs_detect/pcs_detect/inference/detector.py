@@ -59,7 +59,7 @@ class Detector:
         InputError: wrong arguments.
         InstallationError: a checkpoint without the training half.
 
-    Example:
+    Examples:
         >>> detector = Detector()
         >>> crystals = detector.predict("drop.png", um_per_px=0.84)
         >>> bool((crystals.width_um >= crystals.height_um).all())
@@ -133,7 +133,7 @@ class Detector:
             DataError: the photograph is missing, damaged or no image.
             InputError: the scale is not positive.
 
-        Example:
+        Examples:
             >>> detector.predict(grey).columns[:4].tolist()
             ['image', 'crystal', 'x_px', 'y_px']
         """

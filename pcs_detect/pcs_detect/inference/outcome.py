@@ -86,7 +86,7 @@ def write_tables(
 
 
 def scale_notes(photographs: list[Photograph], um_per_px: float | None) -> list[str]:
-    """Which scales there are, and what speaks against them."""
+    """Which scales there are, and what makes them doubtful."""
     frames = [(p.name, p.frame.scale) for p in photographs if p.frame is not None and not p.error]
     notes = []
     if um_per_px is not None:

@@ -38,7 +38,7 @@ def whites_of(largest: Mapping[Series, Iterable[float]]) -> tuple[dict[Series, f
     return whites, doubts
 
 
-def told(whites: Mapping[Series, float], count: Mapping[Series, int]) -> list[str]:
+def described(whites: Mapping[Series, float], count: Mapping[Series, int]) -> list[str]:
     """What the user should know of guessed whites."""
     notes: dict[tuple[str, float], int] = {}
     for series, white in whites.items():

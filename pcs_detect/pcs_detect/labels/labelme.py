@@ -22,7 +22,7 @@ from ..errors import DataError
 from ..photographs.frames import MAX_PIXELS
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp"}
-LEAST_AREA = 1e-3  # px^2; smaller pieces are crumbs of the geometry
+LEAST_AREA = 1e-3  # px^2; smaller pieces are rounding errors of the geometry
 IGNORE, REGION = "ignore", "region"
 PLACES = (IGNORE, REGION)  # labels of what is no crystal: places that do not count, the part of the photograph that is labelled
 QUARTER = 16  # corners of a quarter of a circle

@@ -47,7 +47,7 @@ def find_photographs(places: Iterable[AnyPath], recursive: bool = False, leave_o
     Raises:
         DataError: a place does not exist or holds no photographs.
 
-    Example:
+    Examples:
         >>> [path.name for path in photographs.find_photographs(["."], leave_out="found")]
         ['drop.png']
     """
@@ -74,7 +74,7 @@ def search(places: Iterable[AnyPath], recursive: bool = False, leave_out: AnyPat
     Raises:
         DataError: a place does not exist or holds no photographs.
 
-    Example:
+    Examples:
         >>> photographs.search(["drop.png"]).files[0].name
         'drop.png'
     """
@@ -148,7 +148,7 @@ def _counted(foreign: Counter[str]) -> str:
 
 def _distinct(files: Sequence[Found]) -> list[Found]:
     """Names as they are where they differ, else paths from the folder common to all."""
-    count = Counter(f.name.casefold() for f in files)  # some file systems do not tell a.PNG from a.png
+    count = Counter(f.name.casefold() for f in files)  # some file systems do not distinguish a.PNG from a.png
     if max(count.values(), default=0) <= 1:
         return list(files)
     paths = [Path(os.path.abspath(f.path)) for f in files]

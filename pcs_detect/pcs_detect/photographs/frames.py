@@ -27,7 +27,7 @@ class Scale:
         source: where it says so.
         doubt: why what it says is no scale, "" where nothing is wrong.
 
-    Example:
+    Examples:
         >>> photographs.frames_of("drop.png")[0].scale
         Scale(um_per_px=None, source='', doubt='')
     """
@@ -53,7 +53,7 @@ class Frame:
             stack.
         where: for the reader of the format, of a projected stack that of every plane.
 
-    Example:
+    Examples:
         >>> (frame,) = photographs.frames_of("drop.png")
         >>> frame.size, frame.depth, frame.number
         ((256, 256), 'uint8', None)

@@ -34,7 +34,7 @@ def grey_values(pixels: ArrayLike, white: float | None = None) -> Grey:
         DataError: another shape, or pixels that are no finite numbers.
         InputError: ``white`` is not positive.
 
-    Example:
+    Examples:
         >>> photographs.grey_values(np.array([[0, 2048, 4095]], np.uint16)).round()
         array([[  0., 128., 255.]], dtype=float32)
     """
@@ -71,7 +71,7 @@ def full_scale(levels: NDArray[Any], most: float | None = None) -> float:
     255 of 8-bit images; of deeper ones the smallest of 255, 1023, 4095, 16383, 65535 ... that no pixel exceeds, as cameras of
     10, 12 and 14 bits leave the upper bits empty; of floating point also 1, and a tenth more than each counts as white still.
     most: the largest level of a series of photographs, so that all of them get one white; by default that of these.
-    Raises DataError where floating point ends between 1.1 and 20, or beyond 2^32: then somebody has to say it.
+    Raises DataError where floating point ends between 1.1 and 20, or beyond 2^32: then ``white`` must be given.
     """
     if levels.dtype == np.uint8:
         return 255.0
@@ -107,7 +107,7 @@ def matched(grey: Grey, method: Matching = "shift", mean: float = 132.6, deviati
     Raises:
         InputError: another method.
 
-    Example:
+    Examples:
         >>> shifted = photographs.matched(photographs.grey_values(grey), mean=100)
         >>> round(float(shifted.mean()))
         100

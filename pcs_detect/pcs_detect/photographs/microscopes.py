@@ -42,8 +42,8 @@ class Image:
 
 @dataclass(frozen=True)
 class Place:
-    """Of a frame in its file: which image, which frame of it, its indices along the axes, and what tells
-    it from the frames that are planes of another stack, its plane, its channel."""
+    """Of a frame in its file: which image, which frame of it, its indices along the axes, and as its key what
+    distinguishes it from frames that are planes of another stack, its plane, its channel."""
 
     image: int
     number: int

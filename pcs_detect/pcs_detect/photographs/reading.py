@@ -38,7 +38,7 @@ class Levels(NamedTuple):
         pixels: upright, (H, W) or (H, W, C), in the file's own type.
         white: the level that is white, where the file says it.
 
-    Example:
+    Examples:
         >>> levels = photographs.read_levels(photographs.frames_of("drop.png")[0])
         >>> levels.pixels.shape, levels.white
         ((256, 256), None)
@@ -68,7 +68,7 @@ def read_photograph(path: str | os.PathLike[str], white: float | None = None, z:
         DataError: the file is missing, damaged, cut short, no image, larger than 2^28 px, or of several photographs of which
             none is named.
 
-    Example:
+    Examples:
         >>> photographs.read_photograph("drop.png")[100, 100]
         np.float32(90.0)
     """
@@ -106,7 +106,7 @@ def frames_of(path: str | os.PathLike[str], z: Projection | None = None) -> list
         DataError: the file cannot be read.
         InputError: another ``z``.
 
-    Example:
+    Examples:
         >>> Image.fromarray(grey).save("stack.tif", save_all=True, append_images=[Image.fromarray(255 - grey)])
         >>> [frame.ending for frame in photographs.frames_of("stack.tif")]
         ['#0001', '#0002']
@@ -136,7 +136,7 @@ def read_levels(frame: Frame) -> Levels:
     Raises:
         DataError: it cannot be read.
 
-    Example:
+    Examples:
         >>> photographs.read_levels(photographs.frames_of("drop.png")[0]).pixels.max()
         np.uint8(150)
     """
@@ -258,5 +258,5 @@ def as_data_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         if str(path) in str(e):
             raise
         raise DataError(f"{path}: {e}") from e
-    except Exception as e:  # of a damaged file the decoders raise whatever they stumble over
+    except Exception as e:  # of a damaged file the decoders may raise anything
         raise DataError(f"{path}: not a readable image ({e})") from e

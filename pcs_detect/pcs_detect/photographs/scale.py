@@ -29,7 +29,7 @@ SECONDS = {
     "d": 86400.0,
 }
 PRINTERS = (72, 90, 96, 100, 120, 150, 180, 200, 240, 300, 360, 400, 600, 720, 1200, 2400)  # dots per inch
-PLAUSIBLE = (0.01, 20.0)  # um per px of photomicrographs, where nothing else speaks for a resolution in centimetres
+PLAUSIBLE = (0.01, 20.0)  # um per px of photomicrographs, where nothing else suggests a resolution in centimetres
 ALIKE = 0.01  # relative difference of two scales that say the same
 
 

@@ -1,4 +1,4 @@
-"""The page: everything a folder of ``predict`` and one of ``sizes`` tell, as one HTML file."""
+"""The page: everything a folder of ``predict`` and one of ``sizes`` hold, as one HTML file."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def write_report(
         InputError: an argument is wrong.
         OutputError: the file cannot be written.
 
-    Example:
+    Examples:
         >>> left_out = report.write_report("found", "report.html", progress=False)
         >>> open("report.html").read(15)
         '<!DOCTYPE html>'
@@ -120,12 +120,12 @@ def contents(found: Predicted, sizes: Sizes | None, shown: dict[int, Picture], t
     notes = _found_notes(found)
     figures = []
     if len(measured):
-        told = "Histograms of width, height and aspect ratio of all crystals"
-        figures.append(Figure(plots.svg(plots.distributions(measured, unit)), told, "All photographs together."))
+        description = "Histograms of width, height and aspect ratio of all crystals"
+        figures.append(Figure(plots.svg(plots.distributions(measured, unit)), description, "All photographs together."))
     if len(measured) and len(images) > 1:
-        told = "Median and quartiles of width and height of every photograph"
+        description = "Median and quartiles of width and height of every photograph"
         caption = "Points: medians; bars: quartiles. Photographs without crystals are gaps."
-        figures.append(Figure(plots.svg(plots.per_photograph(by_image, unit)), told, caption))
+        figures.append(Figure(plots.svg(plots.per_photograph(by_image, unit)), description, caption))
     crystals_file, cut = _bounded(found)
     files = {
         "crystals": crystals_file,
@@ -240,8 +240,8 @@ def _found_notes(found: Predicted) -> list[str]:
         notes.append("no crystals were found")
     if found.settings.get("finished") is False:
         notes.append("predict was stopped before it wrote its tables; these are of an earlier run: start it again to have all")
-    told = [str(note) for note in found.settings.get("notes") or []]
-    notes += [f"predict: {note}" for note in told if not note.startswith("no scale is known")]  # which the facts say
+    said = [str(note) for note in found.settings.get("notes") or []]
+    notes += [f"predict: {note}" for note in said if not note.startswith("no scale is known")]  # which the facts say
     if not found.settings:
         notes.append("settings.json of predict is missing, so it is not known what found the crystals")
     return notes
@@ -280,10 +280,10 @@ def _facts(found: Predicted, unit: str) -> dict[str, str]:
 
 def _settings(found: Predicted, sizes: Sizes | None) -> list[tuple[str, list[tuple[str, str]]]]:
     """(of which command, its settings) as text."""
-    told = [("predict", _flat(found.settings))]
+    said = [("predict", _flat(found.settings))]
     if sizes is not None:
-        told.append(("sizes", _flat({k: v for k, v in sizes.settings.items() if k != "notes"})))
-    return [(name, rows) for name, rows in told if rows]
+        said.append(("sizes", _flat({k: v for k, v in sizes.settings.items() if k != "notes"})))
+    return [(name, rows) for name, rows in said if rows]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ MEASURES = ("width", "height", "aspect_ratio")
 
 def edges_of(values: ArrayLike, start: float = 0.0) -> NDArray[np.float64]:
     """Edges of a histogram's classes from ``start`` to just beyond 99 % of the values (N,), N >= 1; more classes for more
-    values. A few giants would squeeze everybody else into a corner."""
+    values. A few very large crystals would squeeze all others into a corner."""
     x = np.asarray(values, dtype=np.float64)
     end = max(1.05 * float(np.quantile(x, 0.99)), start + 1e-6)
     return np.linspace(start, end, int(np.clip(np.sqrt(len(x)), 6, 36)) + 1)

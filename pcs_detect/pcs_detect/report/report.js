@@ -100,7 +100,7 @@
     const power = 10 ** Math.floor(Math.log10(most));
     const length = [5, 2, 1].find((k) => k * power <= most) * power;
     $("ruler-bar").style.width = `${length / unit / view.scale}px`;
-    $("ruler-told").textContent = `${+length.toPrecision(3)} ${p.scale === null ? "px" : "µm"}`;
+    $("ruler-text").textContent = `${+length.toPrecision(3)} ${p.scale === null ? "px" : "µm"}`;
   }
   function whole() {
     const p = data.photographs[number];
@@ -153,7 +153,7 @@
         .map(([, crystal, i]) => drawn("polygon", { points: outline(crystal), class: crystal.inside ? "inside" : "border", "data-crystal": i })),
     );
     const border = here.filter((c) => !c.inside).length;
-    $("stage-told").textContent = `${p.name}, ${here.length} crystals`;
+    $("stage-text").textContent = `${p.name}, ${here.length} crystals`;
     $("about").textContent = p.error || `${p.name}: ${p.width} x ${p.height} px, ${here.length} crystals, ${border} of them at the border.`;
     drawHistograms();
     hideLow();
@@ -164,7 +164,7 @@
 
   function hideLow() {
     const least = +$("least").value;
-    $("least-told").textContent = least.toFixed(2);
+    $("least-text").textContent = least.toFixed(2);
     for (const box of boxes.children) box.classList.toggle("low", +here[box.dataset.crystal].score < least);
   }
 
@@ -175,10 +175,10 @@
     for (const old of document.querySelectorAll("polygon.chosen, #rows tr.chosen")) old.classList.remove("chosen");
     const crystal = here[which];
     $("crystal-title").textContent = crystal ? `Crystal ${crystal.crystal}` : "Crystal";
-    const told = crystal
+    const entries = crystal
       ? columns.filter((c) => c !== "crystal").flatMap((c) => [element("dt", {}, named(c)), element("dd", {}, c === "at_border" ? (crystal.inside ? "no" : "yes") : shown(crystal[c]))])
       : [element("dt", {}, here.length ? "Click on one in the picture." : "There are none.")];
-    $("crystal").replaceChildren(...told);
+    $("crystal").replaceChildren(...entries);
     if (!crystal) return;
     const box = boxes.querySelector(`[data-crystal="${which}"]`);
     box.classList.add("chosen");
@@ -212,15 +212,15 @@
   };
   function drawLine() {
     $("bar").setAttribute("visibility", line ? "visible" : "hidden");
-    const told = $("bar-told");
+    const output = $("bar-text");
     if (!line) {
-      told.textContent = "no line yet";
+      output.textContent = "no line yet";
       return;
     }
     const [[x1, y1], [x2, y2]] = line;
     for (const [name, value] of Object.entries({ x1, y1, x2, y2 })) $("bar").setAttribute(name, value);
     const pixels = Math.hypot(x2 - x1, y2 - y1), length = +$("bar-length").value;
-    told.textContent = `${pixels.toFixed(1)} px` +
+    output.textContent = `${pixels.toFixed(1)} px` +
       (length > 0 && pixels > 0 ? `: ${+(length / pixels).toPrecision(4)} µm per px, for predict --um-per-px ${+(length / pixels).toPrecision(4)}` : "");
   }
   function measure() {
@@ -238,7 +238,7 @@
   function listRows() {
     const key = (i) => (sorting.column === "at_border" ? +here[i].inside : +here[i][sorting.column]);
     order = here.map((_, i) => i).sort((a, b) => sorting.sign * (key(a) - key(b)));
-    $("rows-told").textContent =
+    $("rows-text").textContent =
       here.length > ROWS ? `The first ${ROWS} of ${here.length}; the CSV file has all.` : `${here.length} crystals; a click on a column's name sorts.`;
     if (!$("rows").open) return;
     document.querySelector("#rows thead tr").replaceChildren(
@@ -279,15 +279,15 @@
       const unit = data.unit === "um" ? "µm" : "px";
       const sorted = values.sort((a, b) => a - b);
       const middle = sorted.length ? (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2 : NaN;
-      const told = sorted.length ? `median ${measure} ${shown(middle)} ${unit}, n = ${sorted.length}` : `no ${measure} to measure`;
-      const svg = drawn("svg", { viewBox: `0 0 ${w} ${h + 30}`, role: "img", "aria-label": `Histogram: ${told}; line: all photographs` });
+      const caption = sorted.length ? `median ${measure} ${shown(middle)} ${unit}, n = ${sorted.length}` : `no ${measure} to measure`;
+      const svg = drawn("svg", { viewBox: `0 0 ${w} ${h + 30}`, role: "img", "aria-label": `Histogram: ${caption}; line: all photographs` });
       svg.append(
         drawn("path", { class: "bars", d: stairs(own) }),
         drawn("path", { class: "all", d: stairs(shares) }),
         drawn("path", { class: "axis", d: `M0 ${h}H${w}` }),
         drawn("text", { x: 0, y: h + 12 }, "0"),
         drawn("text", { x: w, y: h + 12, "text-anchor": "end" }, `${shown(edges.at(-1))} ${unit}`),
-        drawn("text", { x: w / 2, y: h + 25, "text-anchor": "middle" }, told),
+        drawn("text", { x: w / 2, y: h + 25, "text-anchor": "middle" }, caption),
       );
       return svg;
     });

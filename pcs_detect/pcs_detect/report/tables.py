@@ -57,8 +57,8 @@ def photographs(images: pd.DataFrame, statistics: pd.DataFrame, unit: str) -> Re
         counts = [number(image["crystals"]), number(image["at_border"])]
         rest = [size, *counts, _quartiles(found, "width_"), _quartiles(found, "height_")]
         rows.append([str(i), image["image"], *(rest if not image["error"] else [NONE] * 5), image["error"]])
-    told = UNIT_TEXTS[unit]
-    head = ["", "photograph", "size (px)", "crystals", "at border", f"width ({told})", f"height ({told})", "error"]
+    unit_text = UNIT_TEXTS[unit]
+    head = ["", "photograph", "size (px)", "crystals", "at border", f"width ({unit_text})", f"height ({unit_text})", "error"]
     keep = len(head) if images["error"].any() else len(head) - 1
     caption = "Median (quartiles) of crystals that do not touch the border, whose sizes it would cut."
     numeric = [h not in ("photograph", "error") for h in head]
@@ -68,12 +68,12 @@ def photographs(images: pd.DataFrame, statistics: pd.DataFrame, unit: str) -> Re
 def overall(statistics: pd.DataFrame, unit: str) -> ReportTable:
     """Mean, deviation and quartiles of all crystals together; statistics: one row of ``group_statistics``."""
     found = statistics.iloc[0]
-    told = UNIT_TEXTS[unit]
+    unit_text = UNIT_TEXTS[unit]
     names = {
-        "width": f"width ({told})",
-        "height": f"height ({told})",
+        "width": f"width ({unit_text})",
+        "height": f"height ({unit_text})",
         "aspect_ratio": "aspect ratio",
-        "area": f"area ({told}²)",
+        "area": f"area ({unit_text}²)",
     }
     columns = ("mean", "std", "q1", "median", "q3")
     rows = [[names[m], *(number(found[f"{m}_{c}"]) for c in columns)] for m in names]
@@ -88,14 +88,14 @@ def groups(table: pd.DataFrame, unit: str, file: str = "groups") -> ReportTable:
     keys = _keys(table)
     counts = {"n_images": "images", "n_crystals": "crystals", "n_measured": "measured"}
     known = {c: name for c, name in counts.items() if c in table.columns}
-    told = UNIT_TEXTS[unit]
+    unit_text = UNIT_TEXTS[unit]
     rows = []
     for row in table.to_dict("records"):
         sizes = [_quartiles(row, f"width_{unit}_"), _quartiles(row, f"height_{unit}_")]
         mean, spread = number(row.get("aspect_ratio_mean", "")), number(row.get("aspect_ratio_std", ""))
         ratio = mean if NONE in (mean, spread) else f"{mean} ± {spread}"
         rows.append([*(_key(k, row[k]) for k in keys), *(row[c] for c in known), *sizes, ratio])
-    head = [*keys, *known.values(), f"width ({told})", f"height ({told})", "aspect ratio"]
+    head = [*keys, *known.values(), f"width ({unit_text})", f"height ({unit_text})", "aspect ratio"]
     caption = "Width and height: median (quartiles); aspect ratio: mean ± standard deviation."
     return _cut(caption, file, head, rows, [k == "time" for k in keys] + [True] * (len(known) + 3))
 
@@ -125,7 +125,7 @@ def tests(table: pd.DataFrame, compared: str, alpha: float) -> ReportTable:
 
 def growth(table: pd.DataFrame, unit: str, alpha: float) -> ReportTable:
     """growth.csv of ``sizes``."""
-    keys, told = _keys(table), UNIT_TEXTS[unit]
+    keys, unit_text = _keys(table), UNIT_TEXTS[unit]
     rows = []
     for row in table.to_dict("records"):
         rate, low, high = (number(row[f"{name}_{unit}_per_h"]) for name in ("rate", "rate_low", "rate_high"))
@@ -133,7 +133,7 @@ def growth(table: pd.DataFrame, unit: str, alpha: float) -> ReportTable:
         rest = [*times, rate, f"{low} to {high}", number(row["r_squared"]), probability(row["p_value"])]
         rows.append([*(_key(k, row[k]) for k in keys), row["measure"], *rest])
     sure = f"{100 * (1 - alpha):g} % confidence"
-    head = [*keys, "median", "times", "hours", f"rate ({told}/h)", sure, "R²", "p"]
+    head = [*keys, "median", "times", "hours", f"rate ({unit_text}/h)", sure, "R²", "p"]
     caption = "Slope of the median over time by least squares, every time with the same weight; p: of a slope of 0."
     return _cut(caption, "growth", head, rows, [False] * (len(keys) + 1) + [True] * 6)
 

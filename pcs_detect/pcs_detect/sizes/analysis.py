@@ -31,7 +31,7 @@ class Options:
         alpha: level of tests, 1 - alpha that of confidence.
         concentration_unit: to show.
 
-    Example:
+    Examples:
         >>> sizes.Options(unit="px", compare=("time",)).alpha
         0.05
     """
@@ -61,7 +61,7 @@ class Analysis:
             same time).
         notes: what the user should know about the input.
 
-    Example:
+    Examples:
         >>> analysis = sizes.analyse(crystals, groups)
         >>> sorted(analysis.tables)
         ['areas', 'ecdf', 'groups', 'growth', 'regression', 'series', 'tests']
@@ -90,9 +90,9 @@ def analyse(
     Args:
         crystals: one row per crystal (``joined`` says which columns it takes).
         groups: which image belongs to what (``checked_groups``), None for all images in one group.
-        images: the names of all images, where known, so that one without crystals can be told from one misspelt.
+        images: the names of all images, where known, so that one without crystals can be distinguished from one misspelt.
         options: how.
-        unread: images that nobody could look at: they belong to no group.
+        unread: images that could not be read: they belong to no group.
 
     Returns:
         The tables, with what they were computed from.
@@ -101,7 +101,7 @@ def analyse(
         DataError: a table lacks something.
         InputError: an option is wrong.
 
-    Example:
+    Examples:
         >>> found = sizes.analyse(crystals, groups).tables["groups"]
         >>> found[found.time == 5].width_median.tolist()  # the one at the border does not count
         [45.0]
@@ -178,13 +178,13 @@ def _scale_notes(crystals: pd.DataFrame, found: pd.DataFrame, asked: str, unit: 
     if not known.any():
         return []
     without = own["image"][~known].drop_duplicates()
-    told = f"{len(without)} photographs have no scale ({some_of(without, 2)}), others do"
+    message = f"{len(without)} photographs have no scale ({some_of(without, 2)}), others do"
     if scale.max() > 1.01 * scale.min():
         raise DataError(
-            f"{told}, of {scale.min():g} to {scale.max():g} um per px: sizes in px would mix magnifications. Predict those "
+            f"{message}, of {scale.min():g} to {scale.max():g} um per px: sizes in px would mix magnifications. Predict those "
             "without a scale with --um-per-px into a folder of its own, or say unit px (--unit px)"
         )
-    return [f"{told}: sizes are in px, which compare photographs of one magnification alone"]
+    return [f"{message}: sizes are in px, which compare photographs of one magnification alone"]
 
 
 def _at(table: pd.DataFrame, time: float | None) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from ..files import made_folder, written
 from .groups import parts
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")  # told apart by the colour-blind too
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")  # the colour-blind distinguish them too
 MARKERS = "osD^vPX"
 UNIT_TEXTS = {"um": "µm", "px": "px"}
 STYLE: Any = {

@@ -85,8 +85,8 @@ def ks_tests(
                     samples = [found.get((*key.values(), value), measured.iloc[:0])[measure] for value in pair]
                     statistic, p = ks_test(*samples)
                     names = {"compared": column, "measure": measure, **{k: key.get(k) for k in keys}}
-                    told = {"sample_1": pair[0], "sample_2": pair[1], "n_1": len(samples[0]), "n_2": len(samples[1])}
-                    family.append({**names, **told, "statistic": statistic, "p_value": p})
+                    tested = {"sample_1": pair[0], "sample_2": pair[1], "n_1": len(samples[0]), "n_2": len(samples[1])}
+                    family.append({**names, **tested, "statistic": statistic, "p_value": p})
             for row, adjusted in zip(family, holm([row["p_value"] for row in family])):
                 row.update(p_holm=float(adjusted), rejected=row["p_value"] < alpha, rejected_holm=bool(adjusted < alpha))
             rows += family

@@ -132,7 +132,7 @@ def distribution_functions(crystals: pd.DataFrame, by: Sequence[str], unit: str 
     figure = new_figure(7.1, 3.2 + 0.17 * ((len(looks) - 1) // 2))
     panels = figure.subplots(1, len(TESTED), sharey=True)
     for axes, measure in zip(panels, TESTED):
-        # a few giants would squeeze everybody else into a corner; the curves go on, outside
+        # a few very large crystals would squeeze all others into a corner; the curves continue outside
         end = 1.15 * float(np.quantile(measured[measure], 0.99))
         for key, part in parts(measured, by):
             curve = curves[(curves["measure"] == measure) & _equal(curves, key)]
@@ -155,9 +155,9 @@ def _equal(table: pd.DataFrame, key: dict[str, Any]) -> pd.Series:
     return same
 
 
-def _mean_text(told: dict[str, float]) -> str:
-    decimals = max(0, 2 - int(np.floor(np.log10(told["mean"]))))
-    return f"{told['mean']:.{decimals}f}" + (f" ± {told['std']:.{decimals}f}" if np.isfinite(told["std"]) else "")
+def _mean_text(row: dict[str, float]) -> str:
+    decimals = max(0, 2 - int(np.floor(np.log10(row["mean"]))))
+    return f"{row['mean']:.{decimals}f}" + (f" ± {row['std']:.{decimals}f}" if np.isfinite(row["std"]) else "")
 
 
 @_in_style

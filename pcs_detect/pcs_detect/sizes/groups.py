@@ -40,7 +40,7 @@ def read_groups(path: str | Path) -> pd.DataFrame:
         DataError: it cannot be read or lacks something.
         InputError: it has another ending.
 
-    Example:
+    Examples:
         >>> groups.to_csv("groups.csv", index=False)
         >>> sizes.read_groups("groups.csv").time.tolist()
         [1.0, 5.0]
@@ -105,7 +105,7 @@ def checked_groups(table: pd.DataFrame, source: str = "the table of groups") -> 
     Raises:
         DataError: a column is missing, an image named twice, any other entry empty, a number text; it names the rows.
 
-    Example:
+    Examples:
         >>> sizes.checked_groups(pd.DataFrame({"image": ["a.png"], "time (min)": ["90"], "dilution": ["1.10"]}))
            image  time dilution
         0  a.png   1.5     1.10
@@ -185,7 +185,7 @@ def joined(
         InputError: an option is wrong.
         DataError: a column is missing, or a value cannot be.
 
-    Example:
+    Examples:
         >>> table, unit = sizes.joined(crystals, sizes.checked_groups(groups))
         >>> unit, int(table.measured.sum()), table.area.tolist()[:2]
         ('px', 4, [200.0, 288.0])
@@ -215,7 +215,7 @@ def _measures(crystals: pd.DataFrame, unit: str) -> dict[str, pd.Series]:
         if wrong.any():
             raise DataError(
                 f"{name} of {wrong.sum()} crystals is empty or not a positive number (first: {values[wrong].iloc[0]}, image "
-                f"{crystals['image'][wrong].iloc[0]}); mend the table" + (" or use px" if unit == "um" else "")
+                f"{crystals['image'][wrong].iloc[0]}); correct the table" + (" or use px" if unit == "um" else "")
             )
     turned = height > width
     if turned.any():
@@ -273,8 +273,8 @@ def _numbers(column: pd.Series, name: str, images: pd.Series, source: str) -> pd
     if wrong.any():
         unit = ", hours" if name == "time" else ""
         found = column[wrong].iloc[0]
-        told = "empty" if pd.isna(found) else repr(str(found))
-        raise DataError(f"{source}: {name} of {images[wrong].iloc[0]} is {told}; it takes a number{unit}")
+        shown = "empty" if pd.isna(found) else repr(str(found))
+        raise DataError(f"{source}: {name} of {images[wrong].iloc[0]} is {shown}; it takes a number{unit}")
     return values
 
 

@@ -63,7 +63,7 @@ def read_input(path: str | Path) -> tuple[pd.DataFrame, list[str] | None, list[s
         DataError: it is missing or unreadable.
         InputError: a file has another ending.
 
-    Example:
+    Examples:
         >>> table, images, unread = sizes.read_input("found")
         >>> images, unread
         (['drop.png'], [])
@@ -106,9 +106,9 @@ def _one(path: Path) -> Input:
         found = [file for file in (path / "crystals.csv", path / "crystals.parquet") if file.is_file()]
         if not found:
             owner = program_of(path)
-            told = f"; it holds results of {owner}" if owner == "sizes" else ""
+            owned = f"; it holds results of {owner}" if owner == "sizes" else ""
             raise DataError(
-                f"{path}: no crystals.csv in this folder; give the folder that predict wrote, or a table of crystals{told}"
+                f"{path}: no crystals.csv in this folder; give the folder that predict wrote, or a table of crystals{owned}"
             )
         path = found[0]
     table = read_table(path, needs=("image",))
@@ -131,7 +131,7 @@ def _one(path: Path) -> Input:
 
 
 def _heads(paths: Sequence[str | Path]) -> list[str]:
-    """What tells inputs apart: the names of their folders, as short as that is possible."""
+    """What distinguishes inputs: the names of their folders, as short as that is possible."""
     places = [Path(os.path.abspath(p)) for p in paths]
     places = [p if p.is_dir() else p.parent if p.stem == "crystals" else p.with_suffix("") for p in places]
     for length in range(1, max(len(p.parts) for p in places) + 1):
@@ -233,7 +233,7 @@ def write_sizes(
         InputError: the folder holds inputs or files of others (``check_sizes_folder``).
         OutputError: the file system refuses something.
 
-    Example:
+    Examples:
         >>> not_drawn = sizes.write_sizes(sizes.analyse(crystals, groups), "sizes")
         >>> not_drawn
         ['area_concentration was not drawn: the groups name no concentration']
@@ -301,7 +301,7 @@ def summary(analysis: Analysis) -> str:
     Returns:
         Text for a terminal.
 
-    Example:
+    Examples:
         >>> print(sizes.summary(sizes.analyse(crystals, groups)).splitlines()[0])
         crystals 5 (1 at the border left out of sizes), images 2, groups 2; sizes in px
     """
@@ -314,13 +314,13 @@ def summary(analysis: Analysis) -> str:
     ]
     lines += [f"note: {note}" for note in analysis.notes]
     for compared in options.compare or ():
-        lines += _tests_told(tables["tests"], compared, options.alpha)
+        lines += _tests_listed(tables["tests"], compared, options.alpha)
     sure = f"{100 * (1 - options.alpha):g} %"
     rates = []
     for key, rows in parts(tables["growth"], keys_of(tables["growth"])):
         known = [r for r in rows.to_dict("records") if r["n_times"] > 1]
-        told = [f"{r['measure']} {r['rate']:.3g} ({r['rate_low']:.3g} .. {r['rate_high']:.3g})" for r in known]
-        rates += [f"  {named(key) or 'all'}: {', '.join(told)}"] if told else []
+        listed = [f"{r['measure']} {r['rate']:.3g} ({r['rate_low']:.3g} .. {r['rate_high']:.3g})" for r in known]
+        rates += [f"  {named(key) or 'all'}: {', '.join(listed)}"] if listed else []
     if rates:
         lines += [f"growth of the median in {unit}/h ({sure} confidence)", *_first(rates, "growth.csv")]
     slopes = [
@@ -334,7 +334,7 @@ def summary(analysis: Analysis) -> str:
     return "\n".join(lines)
 
 
-def _tests_told(tests: pd.DataFrame, compared: str, alpha: float) -> list[str]:
+def _tests_listed(tests: pd.DataFrame, compared: str, alpha: float) -> list[str]:
     some = tests[tests["compared"] == compared]
     if not len(some):
         return []

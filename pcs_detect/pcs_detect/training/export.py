@@ -142,7 +142,7 @@ def _write_onnx(dense: Any, image: torch.Tensor, path: Path, half: bool, descrip
 
 
 def _strip(model: Any) -> None:
-    """Leave out what the exporter tells of the program that it ran: files and lines of this machine, types in between."""
+    """Leave out what the exporter records of the program that it ran: files and lines of this machine, types in between."""
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     del model.graph.value_info[:]

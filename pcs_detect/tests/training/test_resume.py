@@ -128,7 +128,7 @@ def test_a_training_that_began_with_given_weights_goes_on_from_its_own_checkpoin
     _, config, data = setting
     best, _ = undisturbed
     given = checkpoints.read_checkpoint(best)["state_dict"]
-    for epochs, line in ((1, "training starts anew"), (2, f"going on from {tmp_path / 'epoch_1.pth'} with epoch 2")):
+    for epochs, line in ((1, "training starts anew"), (2, f"resuming from {tmp_path / 'epoch_1.pth'} with epoch 2")):
         options = {"load_from": str(best), "optim_wrapper.optimizer.lr": 0.0, "train_cfg.max_epochs": epochs}
         train(config, data, val=data, out=tmp_path, device="cpu", resume=True, options=options)
         assert line in capsys.readouterr().err

@@ -73,7 +73,7 @@ def _weights(state: Mapping[str, Any]) -> OrderedDict[str, Any]:
 
 
 class _Left:
-    """Takes the place of logging objects in checkpoints of OpenMMLab: nobody reads them."""
+    """Takes the place of logging objects in checkpoints of OpenMMLab, which are not read."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -155,7 +155,7 @@ def never_unpickle() -> None:
 
 
 def resumable(folder: Path) -> list[Path]:
-    """The checkpoints of a training to go on from, newest first. What the pointer file names comes before all others."""
+    """The checkpoints of a training to resume from, newest first. What the pointer file names comes before all others."""
     found = [p for pattern in ("epoch_*.pth", "iter_*.pth") for p in folder.glob(pattern)]
     found.sort(key=lambda p: p.stat().st_mtime_ns, reverse=True)
     with suppress(OSError):

@@ -92,7 +92,7 @@ class CrystalMetric(BaseMetric):
         """As BaseMetric's, for a data set of ``size`` images."""
         self._images = size
         # The base class would cut the collected list at ``size``; repeated images are sorted out by their ids instead, which is
-        # right in whatever order the sampler dealt them.
+        # right in whatever order the sampler gave them.
         return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list[Sequence[Any]]) -> dict[str, float]:

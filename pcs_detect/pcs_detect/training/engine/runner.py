@@ -1,4 +1,4 @@
-"""The runner of a training: mmengine's, with checkpoints that are whole, plain and enough to go on exactly."""
+"""The runner of a training: mmengine's, with checkpoints that are whole, plain and enough to resume exactly."""
 
 from __future__ import annotations
 
@@ -191,11 +191,11 @@ class CrystalRunner(Runner):
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
         """Go on from a checkpoint of this training. Raises InputError where it belongs to another one, DataError where it is
-        none to go on from."""
+        none to resume from."""
         checkpoint = read_checkpoint(filename)
         meta = checkpoint.get("meta", {}) if isinstance(checkpoint, dict) else {}
         if "optimizer" not in checkpoint or "settings" not in meta:
-            raise DataError(f"{filename}: no state of a training to go on from; use it as weights instead (load_from)")
+            raise DataError(f"{filename}: no state of a training to resume from; use it as weights instead (load_from)")
         self._must_match(meta, filename)
         self._load(checkpoint, filename, strict=True, revise_keys=[])
         self.train_loop.go_on(meta)
@@ -203,7 +203,7 @@ class CrystalRunner(Runner):
         self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
         _load_states(self.param_schedulers or [], checkpoint["param_schedulers"])
         self._resumed_random = checkpoint["random"]
-        self._note(f"going on from {filename} with epoch {self.epoch + 1}, step {self.iter + 1}")
+        self._note(f"resuming from {filename} with epoch {self.epoch + 1}, step {self.iter + 1}")
 
     def _note(self, line: str) -> None:
         self.logger.info(line)

@@ -81,7 +81,7 @@ def differing(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, An
 
 
 def learnt_otherwise(before: Any, now: Any) -> list[str]:
-    """Where settings differ so that a training could not go on as it began."""
+    """Where settings differ so that a training could not be resumed as it began."""
     return [
         f"{key}: {_shown(old)} then, {_shown(new)} now"
         for key, old, new in differing(before, now)

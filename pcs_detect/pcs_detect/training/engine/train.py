@@ -66,7 +66,7 @@ def train(
         InputError: an argument is wrong, or ``out`` holds a training that is not to be resumed.
         DataError: data are missing or damaged.
 
-    Example:
+    Examples:
         >>> best = train("s2anet_tiny", sample, validation=4, epochs=1, out="training", random_init=True, device="cpu")
         >>> best.suffix
         '.pth'
@@ -118,7 +118,7 @@ def evaluate(
         InputError: an argument is wrong.
         DataError: data or checkpoint are missing or damaged.
 
-    Example:
+    Examples:
         >>> metrics = evaluate("s2anet_tiny", trained, sample, validation=4, device="cpu")
         >>> 0 <= metrics["AP50"] <= 1
         True

@@ -42,7 +42,7 @@ def overlap(first: Tensor, second: Tensor) -> Tensor:
 
     The border of the intersection of two convex shapes consists of the parts of either's border that lie in the other, so by
     Green's theorem its area is a sum over clipped edges, in any order. Computed in float64, or the edges of a box and of its
-    nearly perfect prediction could not be told apart; returned as float32 where that is what came in.
+    nearly perfect prediction could not be distinguished; returned as float32 where that is what came in.
     """
     kind = torch.promote_types(first.dtype, torch.float32)
     first, second = first.double(), second.double()

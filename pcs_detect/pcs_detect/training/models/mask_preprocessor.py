@@ -35,9 +35,9 @@ class MaskPreprocessor(CrystalPreprocessor):
     ``dict(clip_limit=2.0, tiles=(8, 8))``: applied to the fitted image, before the padding. The rest is CrystalPreprocessor's.
 
     Takes what CrystalDataset gives. Gives inputs (B, 1, S, S) float32, S being ``size`` rounded up to pad_size_divisor, and
-    samples whose ``img_shape``, ``scale_factor`` and ``pad_shape`` tell of the fitting. In training their ``gt_instances`` have
-    upright ``bboxes`` (N, 4) (left, top, right, bottom), ``labels`` and ``masks`` (PolygonMasks), in px of the fitted image;
-    crystals less than 1 px wide or high there are no targets. Otherwise labels stay what and where they are.
+    samples whose ``img_shape``, ``scale_factor`` and ``pad_shape`` describe the fitting. In training their ``gt_instances``
+    have upright ``bboxes`` (N, 4) (left, top, right, bottom), ``labels`` and ``masks`` (PolygonMasks), in px of the fitted
+    image; crystals less than 1 px wide or high there are no targets. Otherwise labels stay what and where they are.
     """
 
     def __init__(self, size: int = 512, clahe: Mapping[str, Any] | None = None, **arguments: Any) -> None:
