@@ -34,7 +34,7 @@ from .checks import (
 from .eager import eager
 from .errors import InputError
 from .keys import Labelled
-from .plan import Plan, Tables
+from .plan import LOADABLE, Plan, Tables
 from .rng import Stream, check_seed, open_streams
 from .targets import AnyTarget, AnyTargets, Instances
 from .transfer import send
@@ -53,6 +53,7 @@ class _Omitted:
 
 
 OMITTED = _Omitted()
+torch.serialization.add_safe_globals([*LOADABLE])  # saved plans are loaded without trust
 _APART = ("training", "per_object", "per_image")  # attributes that are no arguments of a step
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -43,9 +45,12 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         white: of images with more than 8 bits, see ``pcs_augment.images.read_grey``, which also says what becomes of EXIF
             orientations.
         first_index: of data sets that are used side by side, see ``number_parts``.
+        categories: names in the order of the labels, for files that list the same categories in different orders; by default
+            the file's own.
 
     Raises:
         DataError: something is missing, malformed, unreadable or outside the folder.
+        InputError: categories are no different names, or leave out one that occurs.
 
     Examples:
         >>> data = pa.PcsDataset(sample_path())
@@ -62,6 +67,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         strict: bool = False,
         white: float | None = None,
         first_index: int = 0,
+        categories: Sequence[str] | None = None,
     ) -> None:
         self.path, self.white, self.first_index = Path(annotations), white, first_index
         self.folder = Path(images) if images is not None else coco_json.folder_beside(self.path)
@@ -71,6 +77,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         document, columns = _read(self.path, 1.0 if published_labels else 0.0, skipped)
         entries = coco_json.entries(document, "images", self.path)
         self.categories: list[dict[str, Any]] = coco_json.entries(document, "categories", self.path)
+        self.label_names = self._own_names() if categories is None else _names(categories)
         self.image_ids = np.array([coco_json.integer(e, "id", self.path) for e in entries], dtype=np.int64)
         self.file_names = [coco_json.text(e, "file_name", self.path) for e in entries]
         self.sizes = [(coco_json.side(e.get("height")), coco_json.side(e.get("width"))) for e in entries]
@@ -95,6 +102,7 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
             raise DataError(
                 f"{self.path}: annotation {columns.id(i)} names image {image} and category {category}; both must be listed"
             )
+        labels = self._numbered(labels)
         counts = np.bincount(images, minlength=len(self.image_ids))
         order, boxes, corners, points = columns.by_image(images)
         self._boxes, self._points = torch.from_numpy(boxes), torch.from_numpy(points)
@@ -102,6 +110,23 @@ class PcsDataset(Dataset[tuple[Tensor, Target, int]]):
         self._corners = corners
         self._first = np.concatenate(([0], np.cumsum(counts)))
         self._first_point = np.concatenate(([0], np.cumsum(corners, dtype=np.int64)))[self._first]
+
+    def _own_names(self) -> list[str]:
+        return [str(c.get("name", c.get("id"))) for c in self.categories]
+
+    def _numbered(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Labels of annotations whose categories have these places in the file."""
+        own = self._own_names()
+        if own == self.label_names:
+            return places
+        label = np.array([self.label_names.index(n) if n in self.label_names else -1 for n in own], dtype=np.int64)
+        unknown = [own[k] for k in np.unique(places) if label[k] < 0]
+        if unknown:
+            raise InputError(
+                f"{self.path} has annotations of {unknown}, which categories={self.label_names} leaves out; name every "
+                "category that occurs, in the order of the labels"
+            )
+        return label[places]
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -151,20 +176,39 @@ PCSDataset = PcsDataset  # its name up to version 0.3
 def number_parts(data: Any) -> Any:
     """Give the data sets in a ConcatDataset distinct indices, so that no two images share their noise; returns ``data``.
 
-    The first keeps 0, 1, ..; each following one counts on. ``AugmentedLoader`` calls this for its loader's data set.
+    The first keeps 0, 1, ..; each following one counts on. ``AugmentedLoader`` calls this for its loader's data set. Warns
+    where one label would mean several categories.
     """
     if isinstance(data, ConcatDataset):  # a data set by itself keeps the index that it was given
-        _number(data, 0)
+        names: list[Any] = []
+        _number(data, 0, names)
+        for label, meant in enumerate(itertools.zip_longest(*names)):
+            different = list(dict.fromkeys(n for n in meant if n is not None))
+            if len(different) > 1:
+                warnings.warn(
+                    f"label {label} means {different} in data sets that are used side by side; give each the "
+                    "same categories=[...]",
+                    stacklevel=3,
+                )
+                break
     return data
 
 
-def _number(data: Any, first: int) -> None:
+def _number(data: Any, first: int, names: list[Any]) -> None:
     if isinstance(data, ConcatDataset):
         for part in data.datasets:
-            _number(part, first)
+            _number(part, first, names)
             first += len(part)  # type: ignore[arg-type]
     elif hasattr(data, "first_index"):
         data.first_index = first
+        names.append(getattr(data, "label_names", ()))
+
+
+def _names(categories: Any) -> list[str]:
+    names = list(categories) if isinstance(categories, (list, tuple)) else []
+    if not names or not all(isinstance(n, str) for n in names) or len({*names}) < len(names):
+        raise InputError(f"categories must be a list of different names in the order of the labels, got {categories!r}")
+    return names
 
 
 def _read(path: Path, shift: float, skipped: coco_json.Skipped) -> tuple[dict[str, Any], json_labels.Columns | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import nn
 
 from .base import Augmentation, Step
@@ -63,6 +64,9 @@ class Pipeline(Augmentation):
 
     def sequence(self) -> Sequence[Step]:
         return list(self.steps)  # type: ignore[arg-type]
+
+
+torch.serialization.add_safe_globals([Pipeline, nn.ModuleList])  # a saved pipeline is nothing else
 
 
 def default_pipeline(

@@ -12,8 +12,9 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ _CORRUPT = (OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError,
 class Plan:
     """What a pipeline will do to one batch; ``draw`` makes it, ``apply`` takes it.
 
-    Its length is the number of samples; iterating gives the plan of each.
+    Its length is the number of samples; iterating gives the plan of each. ``save`` makes small files that are equal for equal
+    plans; ``torch.save`` and ``torch.load`` work too.
 
     Attributes:
         shape: (B, C, H, W) it was drawn for.
@@ -63,6 +65,13 @@ class Plan:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # arrays as bytes, which torch.load takes without trusting NumPy's functions too
+        steps = [{name: {c: _raw(v) for c, v in t.items()} for name, t in tables.items()} for tables in self.steps]
+        arrays = {"index": _raw(self.index), "objects": _raw(self.objects)}
+        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*arrays, "steps")}
+        return _unpickled, (type(self), rest, arrays, steps)
 
     def __iter__(self) -> Iterator[Plan]:
         return (self.slice(i, i + 1) for i in range(len(self)))
@@ -217,6 +226,23 @@ class Plan:
             raise DataError(f"{path}: no such plan file") from e
         except _CORRUPT as e:
             raise DataError(f"{path}: not a plan written by Plan.save ({e})") from e
+
+
+def _raw(values: NDArray) -> tuple[str, tuple[int, ...], bytes | None]:
+    return values.dtype.str, values.shape, values.tobytes() or None  # torch.load knows no empty bytes
+
+
+def _array(kind: str, shape: tuple[int, ...], content: bytes | None) -> NDArray:
+    return np.frombuffer(content or b"", kind).reshape(shape).copy()
+
+
+def _unpickled(kind: type[Plan], rest: dict[str, Any], arrays: dict[str, Any], steps: Sequence[Any]) -> Plan:
+    """The inverse of ``Plan.__reduce__``."""
+    tables = tuple({name: {c: _array(*v) for c, v in t.items()} for name, t in step.items()} for step in steps)
+    return kind(**rest, index=_array(*arrays["index"]), objects=_array(*arrays["objects"]), steps=tables)
+
+
+LOADABLE = (Plan, _unpickled)  # what torch.load may call to make a plan
 
 
 def _savez_reproducibly(file, arrays: dict[str, NDArray]) -> None:

@@ -45,7 +45,11 @@ class Outlines(list[Tensor]):
         column = _column([0], [self])
         if column is None or column.corners is None:  # something else was put in: one by one
             return Outlines, (list(self),)
-        return Outlines.split, (column.values, column.corners)
+        return _split, (column.values, column.corners.tolist())
+
+
+def _split(points: Tensor, corners: list[int]) -> Outlines:
+    return Outlines.split(points, np.array(corners, dtype=np.int64))
 
 
 def _forgetful(name: str) -> Callable[..., Any]:
@@ -86,6 +90,9 @@ class Column(NamedTuple):
     sizes: list[int]  # rows, or outlines, of each holder
     corners: NDArray[np.int64] | None  # rows of each outline, for lists
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _column_of, (self.holders, self.values, self.sizes, None if self.corners is None else self.corners.tolist())
+
     def rows(self) -> list[int]:
         """Rows of ``values`` of each holder."""
         if self.corners is None:
@@ -117,6 +124,10 @@ class Column(NamedTuple):
             out.append(mine)
             first += n
         return out
+
+
+def _column_of(holders: list[int], values: Tensor, sizes: list[int], corners: list[int] | None) -> Column:
+    return Column(holders, values, sizes, None if corners is None else np.array(corners, dtype=np.int64))
 
 
 def join(targets: Sequence[AnyTarget], keys: Iterable[str] | None = None) -> tuple[AnyTargets, dict[str, Column]]:
@@ -241,6 +252,8 @@ def _received(rest: AnyTargets, columns: dict[str, Column]) -> BatchTargets:
     return BatchTargets(fill(rest, columns))
 
 
+# torch.load makes batches that were saved; nothing here runs code of a file's
+torch.serialization.add_safe_globals([BatchTargets, Outlines, _column_of, _received, _split, dict])
 # torch.utils._pytree.tree_map and what is built on it reach the tensors of a batch
 _pytree.register_pytree_node(BatchTargets, lambda targets: (list(targets), None), lambda values, _: BatchTargets(values))
 _pytree.register_pytree_node(Outlines, lambda outlines: (list(outlines), None), lambda values, _: Outlines(values))

@@ -21,9 +21,6 @@ from .processes import first_process
 
 def main(argv: list[str] | None = None) -> int:
     parser = _parser()
-    for stream in (sys.stdout, sys.stderr):  # a terminal that knows no µ shows it as \xb5
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
     def work() -> None:
         arguments = sys.argv[1:] if argv is None else argv
@@ -35,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def guarded(program: str, work: Callable[[], None]) -> int:
     """Run a command and turn what stops it into an exit status and one line on stderr."""
+    _usable_streams()
     try:
         work()
         sys.stdout.flush()  # a full disk or closed pipe shows here
@@ -64,6 +62,18 @@ def guarded(program: str, work: Callable[[], None]) -> int:
             return 130
     print(f"{program}: error: {message}", file=sys.stderr)
     return 1
+
+
+def _usable_streams() -> None:
+    """Streams that the caller closed lead nowhere; a terminal that knows no µ shows it as \\xb5."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None or getattr(
+            stream, "closed", False
+        ):  # this takes the stream's number too, or the next file opened would get it
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _interrupted(program: str) -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import sys
@@ -86,6 +87,11 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         try:
             _lock(file.fileno())
         except OSError as e:
+            if e.errno not in HELD:
+                raise OutputError(
+                    f"the file system of {folder} has no locks ({e.strerror}), so two runs could spoil it; name a folder on "
+                    "another one, or mount it with locks"
+                ) from e
             process = "unknown"
             with contextlib.suppress(OSError, ValueError):
                 process = holder.read_text(encoding="ascii").strip() or process
@@ -102,6 +108,8 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 holder.unlink()
 
+
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # what a lock that another one holds gives
 
 if sys.platform == "win32":
     import msvcrt

@@ -1,5 +1,6 @@
 """Folders of photographs and of results: whose files are whose, and what a run does with what is odd."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import tifffile
 from fixed_network import FixedNetwork
 from PIL import Image
 
+from pcs_detect import cli, files
 from pcs_detect.crystals.tables import read_table
 from pcs_detect.errors import DataError, InputError, OutputError
 from pcs_detect.files import locked
@@ -298,4 +300,44 @@ def test_a_lock_ends_with_its_process_even_where_workers_of_it_live_on(tmp_path)
     run.kill()
     run.wait()
     with locked(tmp_path / "out"):
+        pass
+
+
+def command(shell, cwd, *arguments):
+    line = f'"{sys.executable}" -m pcs_detect.cli {" ".join(arguments)} {shell}'
+    return subprocess.run(line, shell=True, cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("shell", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_nothing(tmp_path, shell):
+    predict([put(tmp_path / "p" / "a.png")], tmp_path / "c")
+    done = command(shell, tmp_path, "sizes", "c", "--out", "s")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "s" / "groups.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["predict", ""], ["predict", "p", "--out", ""], ["sizes", "c", "--groups", " "], ["report", "c", "--out", ""]]
+)
+def test_an_empty_name_is_wrong_usage(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    assert "is empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks_is_called_that(tmp_path, monkeypatch):
+    def refuse(number):
+        def lock(_):
+            raise OSError(number, os.strerror(number))
+
+        return lock
+
+    for number in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+        monkeypatch.setattr(files, "_lock", refuse(number))
+        with pytest.raises(OutputError, match="has no locks"), locked(tmp_path):
+            pass
+    monkeypatch.setattr(files, "_lock", refuse(errno.EWOULDBLOCK))
+    with pytest.raises(OutputError, match="written by another run"), locked(tmp_path):
         pass

@@ -172,6 +172,14 @@ def test_a_turned_upright_box_of_cvat_is_turned(angle):
     assert math.sin(box[4] - math.radians(angle)) == pytest.approx(0, abs=1e-9)
 
 
+def test_crowds_written_as_text_are_told_from_crystals(tmp_path):
+    box = {"image_id": 1, "bbox": [0, 0, 9, 4]}
+    notes = [{**box, "iscrowd": crowd} for crowd in ("0", "1", 0, 1, False, "")]
+    (tmp_path / "labels.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "a.png"}], "annotations": notes}))
+    truths, left = read_truths(tmp_path / "labels.json")
+    assert (len(truths["a.png"].crystals), len(truths["a.png"].ignored), left) == (4, 2, [])
+
+
 def test_photographs_are_matched_by_their_names(tmp_path):
     write_table(table("a.png", [A], [0.9]), tmp_path / "crystals.csv")
     images = pd.DataFrame({"image": ["a.png", "b.png", "c.png"], "error": ["", "", "damaged"]})

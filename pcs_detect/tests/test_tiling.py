@@ -144,6 +144,31 @@ def test_a_crystal_on_the_border_of_two_cores_is_neither_lost_nor_doubled():
         assert found.scores[0] == 0.6
 
 
+@pytest.mark.parametrize("theta", [0.0, math.pi / 4, -math.pi / 2])
+@pytest.mark.parametrize("scores", [(0.9, 0.8), (0.8, 0.9)])
+def test_a_thin_needle_on_the_border_of_two_cores_is_reported_once(theta, scores):
+    """Two tiles place it 3 px apart, so that 5 px of thickness overlap by a quarter."""
+    tile_a, tile_b = tiling.tiles((200, 400), 264, 200)[:2]
+    border = tile_a.core[1]
+    across = np.array([-math.sin(theta), math.cos(theta)]) * 1.5
+    parts = []
+    for t, sign, score in ((tile_a, 1, scores[0]), (tile_b, -1, scores[1])):
+        x, y = np.array([border, 100.0]) + sign * across
+        parts.append((t, [[x - t.x0, y, 80, 5, theta]], [score]))
+    found = tiling.merge(parts, (200, 400), 0.3)
+    assert found.scores.tolist() == [max(scores)]
+
+
+@pytest.mark.parametrize("scores", [(0.9, 0.7, 0.6, 0.8), (0.9, 0.8, 0.7, 0.6), (0.6, 0.9, 0.8, 0.7), (0.7, 0.9, 0.9, 0.7)])
+def test_two_needles_side_by_side_are_two_whatever_the_tiles_report_first(scores):
+    tile_a, tile_b = tiling.tiles((200, 400), 264, 200)[:2]
+    border = tile_a.core[1]
+    needles = np.array([[border, 98.0, 80, 5, 0.0], [border + 1, 101.8, 80, 5, 0.0]])
+    parts = [(t, needles - (t.x0, 0, 0, 0, 0), s) for t, s in ((tile_a, scores[:2]), (tile_b, scores[2:]))]
+    found = tiling.merge(parts, (200, 400), 0.3)
+    assert sorted(found.boxes[:, 1]) == pytest.approx([98, 101.8])
+
+
 def test_nothing_found_is_nothing():
     places = tiling.tiles((500, 500), 300, 100)
     found = tiling.merge([(t, [], []) for t in places], (500, 500), 0.3)

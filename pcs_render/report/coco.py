@@ -34,7 +34,10 @@ class Document:
         position = {image.get("id"): i for i, image in enumerate(self._images)}
         if len(position) != len(self._images):
             raise DataError(f"{path}: an image id occurs twice or is missing; make ids unique")
-        kept = [a for a in coco_json.entries(content, "annotations", path) if not coco_json.is_crowd(a)]
+        skipped = coco_json.Skipped(path, strict=False)
+        every = coco_json.entries(content, "annotations", path)
+        kept = [a for a in every if not coco_json.is_crowd(a) and self._is_usable(a, skipped)]
+        skipped.warn()
         for a in kept:
             if a.get("image_id") not in position:
                 raise DataError(f"{path}: annotation {a.get('id')} names image {a.get('image_id')!r}, which is not listed")
@@ -62,6 +65,14 @@ class Document:
         """(H, W) grey values of image i, None where its file is not there. Raises DataError for a file that is broken."""
         path = coco_json.image_path(folder, coco_json.text(self._images[i], "file_name", self.path), self.path)
         return read_grey(path, size=_size(self._images[i])) if path.is_file() else None
+
+    def _is_usable(self, annotation: dict[str, Any], skipped: coco_json.Skipped) -> bool:
+        try:
+            self._shape(annotation)
+        except DataError as e:
+            skipped.add(annotation.get("id"), e)
+            return False
+        return True
 
     def _shape(self, annotation: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The box and outline of one annotation, moved to where the crystal is drawn."""

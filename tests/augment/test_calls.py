@@ -1,13 +1,17 @@
 """Calls as people make them: rounded values, no index, evaluation, gradients, compiled, copied, reloaded."""
 
 import copy
+import dataclasses
 import io
 import os
+import pickle
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from batches import random_images, random_targets
@@ -154,19 +158,26 @@ def test_lost_gradients_are_refused():
 # --- compiled, copied, reloaded -----------------------------------------------------------------------------------------------
 
 
-def test_compiled_is_eager():
+# inductor makes C++ of what lies around a step, and so needs a compiler and Python's headers
+HEADERS = Path(sysconfig.get_path("include")) / "Python.h"
+BACKENDS = ["eager", "aot_eager", *(["inductor"] if shutil.which(os.environ.get("CXX", "g++")) and HEADERS.exists() else [])]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_compiled_is_eager(backend):
     torch._dynamo.reset()
     images, targets = random_images(2, 16, 16), random_targets([2, 3], 16, 16)
-    for step in (pa.Brightness(), pa.Blur(), pa.Overlay(), pa.default_pipeline()):
+    steps = [pa.Brightness(), pa.Blur(), pa.Overlay()] if backend != "inductor" else []  # which takes seconds for each
+    for step in (*steps, pa.default_pipeline()):
         want = step(images, index=[0, 1])
-        assert torch.equal(torch.compile(step, backend="eager")(images, index=[0, 1]), want)
+        assert torch.equal(torch.compile(step, backend=backend)(images, index=[0, 1]), want)
         plan = step.draw(images.shape, targets)
-        compiled = torch.compile(lambda x, step=step, plan=plan: step.apply(x, targets, plan)[0] * 2, backend="eager")
+        compiled = torch.compile(lambda x, step=step, plan=plan: step.apply(x, targets, plan)[0] * 2, backend=backend)
         assert torch.equal(compiled(images), step.apply(images, targets, plan)[0] * 2)
     model = torch.nn.Sequential(pa.default_pipeline(), torch.nn.Conv2d(1, 2, 3))
     first = model(images)
     model[0].__dict__["_counter"] = 0
-    assert torch.equal(torch.compile(model, backend="eager")(images), first)
+    assert torch.equal(torch.compile(model, backend=backend)(images), first)
 
 
 def test_trees_of_batches_have_tensors_as_leaves():
@@ -177,6 +188,52 @@ def test_trees_of_batches_have_tensors_as_leaves():
     for a, b in zip(doubled, targets):
         assert torch.equal(a["boxes"], b["boxes"] * 2)
         assert all(torch.equal(p, q * 2) for p, q in zip(a["polygons"], b["polygons"]))
+
+
+def through_a_file(value):
+    file = io.BytesIO()
+    torch.save(value, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return np.array_equal(a, b) and getattr(a, "dtype", None) == getattr(b, "dtype", None)
+
+
+@pytest.mark.parametrize("make", [pa.default_pipeline, pa.microscope_pipeline])
+def test_pipelines_and_plans_are_loaded_without_trust(make):
+    images, targets = random_images(3, 32, 32), random_targets([3, 0, 2], 32, 32)
+    pipeline = make(seed=5)
+    plan, kept = pipeline.draw(images.shape, targets, epoch=2), through_a_file(pipeline)
+    read = through_a_file(plan)
+    assert type(read) is pa.Plan
+    assert all(same(getattr(read, f.name), getattr(plan, f.name)) for f in dataclasses.fields(plan))
+    assert torch.equal(kept.apply(images, targets, read)[0], pipeline.apply(images, targets, plan)[0])
+    read.index[:] = 0  # memory of its own, like that of a plan that was drawn
+
+
+@pytest.mark.parametrize("name", pa.steps.__all__)
+def test_steps_are_loaded_without_trust(name):
+    kind = getattr(pa, name)
+    step = kind(8) if name == "RandomCrop" else kind()
+    assert through_a_file(step).settings == step.settings
+
+
+def test_batches_are_loaded_without_trust_but_not_packed_programs():
+    samples = [(x, t, i) for i, (x, t) in enumerate(zip(random_images(2, 9, 9), random_targets([2, 0], 9, 9)))]
+    for collate in (pa.collate, pa.DrawingCollate(pa.default_pipeline(), pack=False)):
+        images, targets, *rest = collate(samples)
+        seen = through_a_file((images, targets, *rest))
+        assert [type(v) for v in seen] == [type(v) for v in (images, targets, *rest)]
+        assert same(list(seen[1]), list(targets))
+        assert type(seen[1][0]["polygons"]) is type(targets[0]["polygons"])
+    with pytest.raises(pickle.UnpicklingError, match="PackedPlan"):  # its program is a pickle, which could run anything
+        through_a_file(pa.DrawingCollate(pa.default_pipeline(), pack=True)(samples)[3])
 
 
 def run(code, **environment):

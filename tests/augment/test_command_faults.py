@@ -48,3 +48,11 @@ def test_without_a_terminal_progress_is_a_line_a_minute(monkeypatch, capsys):
 def test_every_command_names_the_version(main, capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"pcs-augment {cli.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["freeze", "", "--out", "x"], ["freeze", "a.json", "--out", " "], ["preview", "a.png", "--out", ""]]
+)
+def test_an_empty_name_is_wrong_usage(arguments, capsys):
+    assert cli.main(arguments) == 2
+    assert "is empty; leave the option out or give it a value" in capsys.readouterr().err

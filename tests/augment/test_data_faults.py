@@ -189,6 +189,34 @@ def test_concatenated_data_sets_get_distinct_indices(tmp_path):
     )
 
 
+def listed(folder, names):
+    """A data set with one object of each of these categories, which have these ids and order."""
+    folder.mkdir()
+    path = made(folder, [{"bbox": [2 * k, 2, 8, 4], "category_id": k} for k in sorted(names)])
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "categories": [{"id": k, "name": n} for k, n in names.items()]}))
+    return path
+
+
+def test_categories_in_another_order_have_the_same_labels_where_they_are_named(tmp_path):
+    one, two = listed(tmp_path / "a", {1: "salt", 2: "protein"}), listed(tmp_path / "b", {2: "protein", 1: "salt"})
+    three = listed(tmp_path / "c", {1: "protein", 2: "salt"})
+    assert [pa.PcsDataset(p).target(0)["labels"].tolist() for p in (one, two, three)] == [[0, 1], [1, 0], [0, 1]]
+    sets = [pa.PcsDataset(p, categories=["protein", "salt"]) for p in (one, two, three)]
+    assert [data.target(0)["labels"].tolist() for data in sets] == [[1, 0], [1, 0], [0, 1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _ = sets[0] + sets[2]
+        _ = pa.PcsDataset(one) + pa.PcsDataset(listed(tmp_path / "d", {7: "salt"}))
+    with pytest.warns(UserWarning, match=r"label 0 means \['salt', 'protein'\].*categories="):
+        _ = pa.PcsDataset(one) + pa.PcsDataset(two)
+    with pytest.raises(pa.InputError, match=r"annotations of \['salt'\]"):
+        pa.PcsDataset(one, categories=["protein"])
+    for wrong in ("protein", [], ["a", "a"], [1]):
+        with pytest.raises(pa.InputError, match="categories must be a list of different names"):
+            pa.PcsDataset(one, categories=wrong)
+
+
 def test_freezing_keeps_the_number_of_numbers_of_boxes(tmp_path):
     path = made(tmp_path, [{"bbox": [4, 5, 21, 11], "segmentation": TRIANGLE}, {"bbox": [20, 15, 12, 6, 30]}])
     out = tmp_path / "out"

@@ -203,6 +203,37 @@ def test_errors_say_what_to_do():
             call()
 
 
+def test_a_smaller_last_batch_asks_for_its_own_index():
+    images, _ = batch()
+    for step in (pa.Blur(), pa.Flip()):
+        augment = K.AugmentationSequential(wrap(step), data_keys=["input"])
+        set_batch(augment, index=INDEX)
+        augment(images)
+        with pytest.raises(InputError, match=r"6 samples were named for a batch of 2; call set_batch .*smaller last one"):
+            augment(images[:2])
+        set_batch(augment, index=INDEX[:2])
+        assert torch.equal(augment(images[:2]), step(images[:2], index=INDEX[:2]))
+
+
+def test_gradients_that_would_be_lost_are_refused_and_others_flow():
+    images = batch()[0].requires_grad_()
+    for step in (pa.Blur(), pa.GaussianNoise()):
+        with pytest.raises(InputError, match=r"images.detach\(\)"):
+            wrap(step)(images)
+        with torch.no_grad():
+            assert torch.equal(wrap(step)(images), step(images.detach(), index=range(6)))
+    wrap(pa.Flip(seed=13))(images).sum().backward()
+    assert torch.equal(images.grad, torch.ones_like(images))
+
+
+def test_rounded_white_is_clamped_and_more_is_refused():
+    images = batch()[0]
+    plain = wrap(pa.Blur())(images.clone().fill_(1.0))
+    assert torch.equal(wrap(pa.Blur())(images.clone().fill_(1.0000002)), plain)
+    with pytest.raises(InputError, match="image values span"):
+        wrap(pa.Blur())(images.clone().fill_(1.02))
+
+
 def test_the_package_does_not_import_kornia():
     code = "import sys, pcs_augment, pcs_augment.interop; assert not any(m.startswith('kornia') for m in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcs_render import generate
+from pcs_render import generate, process
 from pcs_render.blender import Renderer, SceneFailed, find_blender
 from pcs_render.errors import BlenderError
 from pcs_render.geometry import crystal_points, hull2d, pixels, polygon_area, project
@@ -70,6 +71,38 @@ def test_a_scene_gives_the_same_bytes_again_in_another_process_and_with_other_th
     assert len(np.unique(grey(first))) > 20
     assert first.blender.startswith("4.5.")
     assert (first.device, first.tries) == ("CPU", 1)
+
+
+@pytest.fixture(scope="module")
+def other_colours(blender, tmp_path_factory):
+    """A colour configuration like Blender's, in which the view Filmic shows plain sRGB."""
+    code = "import bpy, os; print(os.path.join(bpy.utils.resource_path('LOCAL'), 'datafiles', 'colormanagement'))"
+    asked = (
+        [*blender.command[:-2], "-c", code] if blender.command[1] == "-P" else [*blender.command[:-3], "--python-expr", code]
+    )
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    theirs = next(Path(line) for line in said.splitlines() if Path(line).name == "colormanagement")
+    copied = shutil.copytree(theirs, tmp_path_factory.mktemp("colours") / "colormanagement")
+    config = copied / "config.ocio"
+    text = config.read_text()
+    assert "{name: Filmic, colorspace: Filmic sRGB}" in text
+    config.write_text(text.replace("{name: Filmic, colorspace: Filmic sRGB}", "{name: Filmic, colorspace: sRGB}"))
+    return config
+
+
+def test_the_environment_cannot_change_the_pictures(blender, other_colours, monkeypatch):
+    def picture():
+        with Renderer(PREVIEW, blender) as renderer:
+            return renderer.render(scene(0)).png
+
+    want = picture()
+    monkeypatch.setenv("OCIO", str(other_colours))
+    for name in ("CYCLES_CPU_NO_AVX2", "CYCLES_CPU_NO_AVX", "CYCLES_CPU_NO_SSE42", "BLENDER_USER_CONFIG", "OCIO_ACTIVE_VIEWS"):
+        monkeypatch.setenv(name, "1")
+    assert picture() == want
+    monkeypatch.delenv("OCIO_ACTIVE_VIEWS")
+    monkeypatch.setattr(process, "clean_environment", lambda: dict(os.environ))
+    assert picture() != want  # these variables would have
 
 
 def hull(s, crystal):

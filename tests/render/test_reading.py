@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
 from records import data_set
 
 from pcs_render import habits
@@ -16,6 +17,7 @@ from pcs_render.errors import DataError, InputError
 from pcs_render.export import webdataset
 from pcs_render.habits import cache, collect, obj
 from pcs_render.profile import load_profile
+from pcs_render.report.coco import Document
 from pcs_render.settings import Settings, load_settings, settings_from
 
 CORNERS = np.array(list(itertools.product((-2.0, 2.0), (-1.0, 1.0), (-1.0, 1.0))))
@@ -185,3 +187,37 @@ def test_a_part_without_images_is_pointed_out(tmp_path, capsys):
     assert main(["export", str(tmp_path / "set"), "--format", "yolo", "--out", str(tmp_path / "out"), "--quiet"]) == 0
     assert "pcs-render: warning: the part validation has no image" in capsys.readouterr().err
     assert json.loads((tmp_path / "out" / "export.json").read_text())["export"]["images"]["validation"] == 0
+
+
+def test_files_of_other_tools_are_reported_as_they_are_trained_on(tmp_path):
+    square = {"image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 8], "segmentation": []}
+    annotations = [
+        square,
+        square | {"iscrowd": "0"},
+        square | {"iscrowd": "1"},
+        square | {"bbox": [5, 5, 0, 10]},
+        square | {"bbox": [5, 5, 0, 10], "segmentation": [[5, 5, 25, 5, 25, 15]]},
+        square | {"attributes": {"rotation": 30}},
+    ]
+    entry = {"id": 1, "file_name": "a.png", "width": "40", "height": "60"}
+    path = tmp_path / "data.json"
+    rows = [{"id": k, **a} for k, a in enumerate(annotations, 1)]
+    path.write_text(json.dumps({"images": [entry], "categories": [{"id": 1}], "annotations": rows}))
+    with pytest.warns(UserWarning, match="1 annotations cannot be used and are skipped: annotation 4"):
+        document = Document(path)
+    assert document.counts.tolist() == [4]
+    assert document.sizes == {(40, 60): 1}
+    np.testing.assert_allclose(document.boxes[:, 2:4], [[20, 8], [20, 8], [20, 10], [20, 8]], atol=1e-6)
+    assert document.boxes[3, 4] == pytest.approx(np.radians(30))
+    assert document.shape(0) == (60, 40)
+    stored = np.zeros((40, 60), np.uint8)
+    stored[:4, :4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "store").mkdir()
+    (tmp_path / "data").mkdir()
+    Image.fromarray(stored).save(tmp_path / "store" / "blob", "png", exif=exif)
+    (tmp_path / "data" / "a.png").symlink_to(tmp_path / "store" / "blob")
+    pixels = document.pixels(0, tmp_path / "data")
+    assert pixels.shape == (60, 40)
+    assert pixels[0, -1] == 255

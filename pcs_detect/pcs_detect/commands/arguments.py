@@ -11,11 +11,23 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
 
 MOST = 50  # lines about what was left out
+
+
+def path(text: str) -> Path:
+    """For arguments that name a file or folder: an empty shell variable is a mistake, not the working folder."""
+    return Path(nonempty(text))
+
+
+def nonempty(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; leave the option out or give it a value")
+    return text
 
 
 def positive(text: str) -> int:

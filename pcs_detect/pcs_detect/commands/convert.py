@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .arguments import complain
+from .arguments import complain, path
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -19,8 +18,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="Files and shapes that cannot be used are left out and named in the end, and the exit status is 1. Nothing "
         "that is there is replaced unless this command wrote it.",
     )
-    p.add_argument("folder", type=Path, metavar="LABELME_FOLDER")
-    p.add_argument("--out", type=Path, required=True, metavar="NAME.json", help="file to write; images go to the folder NAME")
+    p.add_argument("folder", type=path, metavar="LABELME_FOLDER")
+    p.add_argument("--out", type=path, required=True, metavar="NAME.json", help="file to write; images go to the folder NAME")
     p.add_argument(
         "--format",
         choices=("coco", "pcs"),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from .arguments import above_zero, natural, positive, prepare, up_to_one
+from .arguments import above_zero, natural, nonempty, path, positive, prepare, up_to_one
 
 LOOK = ("score", "grey", "scales", "least", "most", "largest")
 
@@ -21,8 +20,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "pcs_detect.inference.decoding makes crystals of them.",
         epilog="Needs the training half.",
     )
-    p.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    p.add_argument("out", type=Path, metavar="FILE", help="ending in .onnx, .ts or .pt2")
+    p.add_argument("checkpoint", type=path, metavar="CHECKPOINT")
+    p.add_argument("out", type=path, metavar="FILE", help="ending in .onnx, .ts or .pt2")
     p.add_argument(
         "--size",
         nargs=2,
@@ -31,7 +30,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="of the image of .ts and .pt2, multiples of 32 px (default: 384 384)",
     )
-    p.add_argument("--config", help="name or file of the configuration, for a checkpoint that does not say it")
+    p.add_argument("--config", type=nonempty, help="name or file of the configuration, for a checkpoint that does not say it")
     p.add_argument("--half", action="store_true", help="weights in half precision: half the file, nearly the same boxes")
     p.add_argument(
         "--release",

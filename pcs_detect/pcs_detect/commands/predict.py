@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import above_zero, natural, positive, prepare, up_to_one
+from .arguments import above_zero, natural, nonempty, path, positive, prepare, up_to_one
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -20,18 +20,22 @@ def add(commands: argparse._SubParsersAction) -> None:
         "status is 1. The same command resumes after a stop of any kind, and does only what is new when photographs are added.",
     )
     p.add_argument(
-        "images", nargs="+", metavar="IMAGES", help="image files, folders of them, or patterns such as 'day*/*.tif' in quotes"
+        "images",
+        nargs="+",
+        type=nonempty,
+        metavar="IMAGES",
+        help="image files, folders of them, or patterns such as 'day*/*.tif' in quotes",
     )
     p.add_argument(
         "--model",
         "--checkpoint",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="detector: an .onnx file of pcs-detect export or, with the training half, a checkpoint of pcs-detect train "
         "(default: the detector that comes with pcs-detect)",
     )
-    p.add_argument("--config", metavar="CONFIG", help="configuration of a checkpoint that does not hold its own")
-    p.add_argument("--out", type=Path, default=Path("crystals"), help="folder to write (default: %(default)s)")
+    p.add_argument("--config", type=nonempty, metavar="CONFIG", help="configuration of a checkpoint that does not hold its own")
+    p.add_argument("--out", type=path, default=Path("crystals"), help="folder to write (default: %(default)s)")
     p.add_argument("--recursive", action="store_true", help="images in folders inside folders too")
     p.add_argument("--um-per-px", type=above_zero, metavar="UM", help="scale of all photographs (default: what each file says)")
     p.add_argument(
@@ -80,7 +84,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--excel", action="store_true", help="write crystals.xlsx as well")
     p.add_argument(
         "--labelme",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="write what was found as shapes that Labelme and X-AnyLabeling edit; edited files are never replaced, and "
         "pcs-detect convert reads them back",

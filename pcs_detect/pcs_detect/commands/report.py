@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import above_zero
+from .arguments import above_zero, path
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -18,11 +18,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="Large results are bounded, and the page says by what: pictures by --megabytes (made smaller first, then left "
         "out), crystals.csv by 30 million characters, tables of sizes, as shown, by 200 rows, paper by 12 photographs.",
     )
-    p.add_argument("predicted", type=Path, metavar="PREDICT_FOLDER", help="folder that predict wrote")
-    p.add_argument("--sizes", type=Path, metavar="SIZES_FOLDER", help="folder that sizes wrote of the same crystals")
-    p.add_argument("--out", type=Path, default=Path("report.html"), help="file to write (default: %(default)s)")
+    p.add_argument("predicted", type=path, metavar="PREDICT_FOLDER", help="folder that predict wrote")
+    p.add_argument("--sizes", type=path, metavar="SIZES_FOLDER", help="folder that sizes wrote of the same crystals")
+    p.add_argument("--out", type=path, default=Path("report.html"), help="file to write (default: %(default)s)")
     p.add_argument(
-        "--photographs", type=Path, metavar="FOLDER", help="where the photographs lie now (default: where predict read them)"
+        "--photographs", type=path, metavar="FOLDER", help="where the photographs lie now (default: where predict read them)"
     )
     p.add_argument("--title", default="", help="of the page")
     p.add_argument(

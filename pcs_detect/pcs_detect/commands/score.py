@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .arguments import complain, up_to_one
+from .arguments import complain, path, up_to_one
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -20,10 +19,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         '[[4 corners] ...], "ignore": [...], "region": [x0, y0, x1, y1] or null}}. A box that is no hit counts neither way '
         "where its centre lies outside the region, or more than 30 %% of it on an ignored place.",
     )
-    p.add_argument("crystals", type=Path, metavar="CRYSTALS", help="folder that predict wrote, or a table of crystals")
-    p.add_argument("labels", type=Path, metavar="LABELS", help="labelled photographs")
+    p.add_argument("crystals", type=path, metavar="CRYSTALS", help="folder that predict wrote, or a table of crystals")
+    p.add_argument("labels", type=path, metavar="LABELS", help="labelled photographs")
     p.add_argument("--min-score", type=up_to_one, default=0.0, metavar="S", help="leave out crystals of a lower score")
-    p.add_argument("--out", type=Path, metavar="FILE.csv", help="write the figures as a table as well")
+    p.add_argument("--out", type=path, metavar="FILE.csv", help="write the figures as a table as well")
     p.set_defaults(run=run)
 
 

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from .arguments import up_to_one
+from .arguments import path, up_to_one
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -24,20 +24,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "crystals",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="CRYSTALS",
         help="folders that predict wrote, or tables of crystals (CSV, Excel, Parquet); several are joined, their scales may "
         "differ; where they have images of the same name, all are called FOLDER/NAME",
     )
     p.add_argument(
         "--groups",
-        type=Path,
+        type=path,
         metavar="TABLE",
         help="CSV or Excel with a column image and any of replicate, time (hours, or as the header says: time (min)), "
         "dilution, variant, concentration; predict writes one to fill in, groups_template.csv (default: all images are one "
         "group)",
     )
-    p.add_argument("--out", type=Path, default=Path("crystal_sizes"), help="folder to write (default: %(default)s)")
+    p.add_argument("--out", type=path, default=Path("crystal_sizes"), help="folder to write (default: %(default)s)")
     p.add_argument("--unit", choices=("auto", "um", "px"), default="auto", help="of sizes; auto: um where every crystal has it")
     p.add_argument(
         "--border",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..processes import first_process, launched
-from .arguments import natural, option, positive, prepare, share
+from .arguments import natural, nonempty, option, path, positive, prepare, share
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -29,14 +29,14 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         "HOST:29500 -m pcs_detect.cli train CONFIG ..., with --out on a disk that all share.",
     )
     _add_common(p)
-    p.add_argument("--val", nargs="+", type=Path, metavar="DATA", help="validation data, as --data; all of its images")
+    p.add_argument("--val", nargs="+", type=path, metavar="DATA", help="validation data, as --data; all of its images")
     p.add_argument(
         "--validation",
         type=share,
         metavar="N",
         help="number or part of the images to take for validation (of a JSON the last)",
     )
-    p.add_argument("--out", type=Path, default=Path("pcs_training"), help="folder to write (default: %(default)s)")
+    p.add_argument("--out", type=path, default=Path("pcs_training"), help="folder to write (default: %(default)s)")
     p.add_argument("--epochs", type=positive, help="epochs; the steps of the learning rate move along (default: the config's)")
     p.add_argument(
         "--gpus",
@@ -52,11 +52,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--random-init", action="store_true", help="start from random weights instead of pretrained ones")
     p.add_argument(
         "--start",
+        type=nonempty,
         metavar="FILE",
         help="start from the weights of a checkpoint of this configuration; 'shipped': of the detector that pcs-detect "
         "comes with",
     )
-    p.add_argument("--weights", type=Path, metavar="FOLDER", help="folder with the files of pretrained weights")
+    p.add_argument("--weights", type=path, metavar="FOLDER", help="folder with the files of pretrained weights")
     p.set_defaults(run=_train)
 
 
@@ -68,7 +69,7 @@ def _add_test(commands: argparse._SubParsersAction) -> None:
         "precision-recall curves (results_curves.*) and sample pictures.",
     )
     _add_common(p)
-    p.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    p.add_argument("checkpoint", type=path, metavar="CHECKPOINT")
     p.add_argument(
         "--split",
         choices=("train", "validation", "all"),
@@ -76,20 +77,22 @@ def _add_test(commands: argparse._SubParsersAction) -> None:
         help="images of a data set that is split; of others all (default: %(default)s)",
     )
     p.add_argument("--validation", type=share, metavar="N", help="as in train: the data was split with it")
-    p.add_argument("--out", type=Path, help="folder to write")
+    p.add_argument("--out", type=path, help="folder to write")
     p.set_defaults(run=_test)
 
 
 def _add_common(p: argparse.ArgumentParser) -> None:
-    p.add_argument("config", metavar="CONFIG", help="name ('pcs-detect configs' lists them) or file of a configuration")
+    p.add_argument(
+        "config", type=nonempty, metavar="CONFIG", help="name ('pcs-detect configs' lists them) or file of a configuration"
+    )
     p.add_argument(
         "--data",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="DATA",
         help="PCS or COCO JSON, or folder of pcs-render or DOTA",
     )
-    p.add_argument("--images", type=Path, metavar="FOLDER", help="images of a JSON (default: the folder named like it)")
+    p.add_argument("--images", type=path, metavar="FOLDER", help="images of a JSON (default: the folder named like it)")
     p.add_argument("--published-labels", action="store_true", help="the JSON is a released PCS file: its labels lie 1 px high")
     p.add_argument("--batch-size", type=positive, metavar="N", help="images per step and GPU (default: the config's)")
     p.add_argument(

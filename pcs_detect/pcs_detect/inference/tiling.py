@@ -20,6 +20,7 @@ STEP = 64  # px; tiles begin at its multiples, so that the grids of a detector (
 EDGE = 2.0  # px; a box that comes so close to a tile's edge counts as cut by it
 INSIDE = 0.7  # of a box's area: so much of it in a better one, and it is part of that
 SLACK = 8.0  # px; so much may the centres differ that two tiles give to one crystal
+THIN = 0.1  # IoU; what two tiles report of one needle a few px thick may overlap as little
 
 
 class Tile(NamedTuple):
@@ -86,13 +87,14 @@ def merge(parts: Sequence[tuple[Tile, ArrayLike, ArrayLike]], size: tuple[int, i
 
     parts: of each tile, boxes (N, 5) in px of the tile and scores (N,). From a tile come the boxes centred in its core or up to
     SLACK px outside, and of these only boxes at least EDGE px inside every edge of the tile that is not the image's. Rotated
-    non-maximum suppression at IoU ``threshold`` then leaves one box of a crystal that two tiles report.
+    non-maximum suppression at IoU ``threshold`` then leaves one box of a crystal that two tiles report. For boxes of two tiles
+    whose centres lie within SLACK / 2 of each other, THIN is enough: a needle seen 3 px apart hardly overlaps itself.
 
     So an object is reported whole or not at all, and every object that spans at most ``overlap`` - 2 EDGE px in x and in y lies
     whole in the tile in whose core it is centred. Larger ones are reported where they happen to fit in that tile; of the others
     the pieces are in ``cut``.
     """
-    boxes, scores, cut = [np.zeros((0, 5))], [np.zeros(0)], [np.zeros((0, 5))]
+    boxes, scores, cores, cut = [np.zeros((0, 5))], [np.zeros(0)], [np.zeros((0, 4))], [np.zeros((0, 5))]
     for tile, found, score in parts:
         mine = np.array(found, dtype=np.float64).reshape(-1, 5)
         mine[:, :2] += tile.x0, tile.y0
@@ -100,11 +102,26 @@ def merge(parts: Sequence[tuple[Tile, ArrayLike, ArrayLike]], size: tuple[int, i
         kept = _within(mine, tile.core, SLACK) & ~crossing
         boxes.append(mine[kept])
         scores.append(np.asarray(score, dtype=np.float64).reshape(-1)[kept])
+        cores.append(np.tile(tile.core, (int(kept.sum()), 1)))
         cut.append(mine[_within(mine, tile.core, 0.0) & crossing])
     every, score = np.concatenate(boxes), np.concatenate(scores)
     order = np.argsort(-score, kind="stable")
+    order = order[_once(every[order], np.concatenate(cores)[order])]
     order = order[kept_ranks(every[order], threshold)]
     return Found(every[order], score[order], np.concatenate(cut), np.ones(len(order)))
+
+
+def _once(boxes: Floats, cores: Floats) -> NDArray[np.intp]:
+    """Ranks of boxes (N, 5), best first, from tiles with these cores (N, 4), without what another tile reports better.
+
+    Two crystals that lie so near to each other are not taken for one: the other tile reports both of them, so near its core.
+    """
+    beside = np.flatnonzero(~_within(boxes, cores.T, -SLACK))
+    i, j, _ = overlapping_pairs(boxes[beside], boxes[beside], THIN)
+    i, j = beside[i], beside[j]
+    near = np.hypot(*(boxes[i, :2] - boxes[j, :2]).T) <= SLACK / 2
+    same = (cores[i] == cores[j]).all(1)
+    return _alive(len(boxes), i, j, near & ~same & (j > i) & _within(boxes[j], cores[i].T, SLACK / 2))
 
 
 def joined(found: Sequence[Found], threshold: float) -> Found:
@@ -127,9 +144,13 @@ def _apart(boxes: Floats) -> NDArray[np.intp]:
     i, j, iou = overlapping_pairs(boxes, boxes)
     area = boxes[:, 2] * boxes[:, 3]
     shared = iou * (area[i] + area[j]) / (1 + iou)
-    worse = (j > i) & (shared > INSIDE * np.minimum(area[i], area[j]))
-    i, j = i[worse], j[worse]
-    alive = np.ones(len(boxes), bool)
+    return _alive(len(boxes), i, j, (j > i) & (shared > INSIDE * np.minimum(area[i], area[j])))
+
+
+def _alive(count: int, i: NDArray[np.intp], j: NDArray[np.intp], fells: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Ranks that no living one fells: of the pairs that ``fells`` marks, i fells j."""
+    i, j = i[fells], j[fells]
+    alive = np.ones(count, bool)
     for k in np.argsort(i, kind="stable"):  # a box that has fallen itself fells none
         if alive[i[k]]:
             alive[j[k]] = False
@@ -147,9 +168,9 @@ def touches_border(boxes: ArrayLike, size: tuple[int, int], margin: ArrayLike = 
     return np.asarray(near.any((1, 2)), dtype=np.bool_)
 
 
-def _within(boxes: Floats, core: tuple[float, float, float, float], slack: float) -> NDArray[np.bool_]:
+def _within(boxes: Floats, core: ArrayLike, slack: float) -> NDArray[np.bool_]:
     x, y = boxes[:, 0], boxes[:, 1]
-    low_x, high_x, low_y, high_y = core
+    low_x, high_x, low_y, high_y = np.asarray(core)
     return (x >= low_x - slack) & (x < high_x + slack) & (y >= low_y - slack) & (y < high_y + slack)
 
 

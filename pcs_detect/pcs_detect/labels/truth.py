@@ -16,6 +16,7 @@ from ..errors import DataError, InputError
 from .labelme import IGNORE, REGION, labelme_files, read_json, read_shapes
 
 Floats = NDArray[np.float64]
+NO = ("0", "0.0", "false", "no", "none", "null")  # how converters write that an annotation is no crowd
 
 
 def _none() -> Floats:
@@ -117,7 +118,8 @@ def _coco(document: dict[str, Any], path: Path) -> tuple[dict[str, Truth], list[
     for number, annotation in enumerate(document.get("annotations") or [], 1):
         try:
             crystals, ignored = boxes[annotation["image_id"]]
-            (ignored if annotation.get("iscrowd") else crystals).append(annotated_box(annotation))
+            crowd = str(annotation.get("iscrowd") or "0").strip().lower() not in NO
+            (ignored if crowd else crystals).append(annotated_box(annotation))
         except (TypeError, ValueError, KeyError, AttributeError) as e:
             left.append(f"annotation {number}: {e}")
     return {names[i]: Truth(stacked(c), stacked(g)) for i, (c, g) in boxes.items()}, left

@@ -149,6 +149,33 @@ def test_files_that_are_no_checkpoint_of_a_detector_are_refused_by_name(tmp_path
         Detector(checkpoint, "cpu", config="s2anet_tiny")
 
 
+@pytest.mark.parametrize(("version", "named"), [("99.1.0", True), ("0.1.0", False), (None, False), ("9" * 5000, True)])
+def test_checkpoints_of_newer_versions_are_called_that(tmp_path, version, named):
+    path = tmp_path / "a.pth"
+    for model in ({"type": "NewDetector"}, {**SETTINGS, "colour": 3}, SETTINGS):
+        meta = {"settings": {"model": model}} | ({} if version is None else {"pcs_detect": version})
+        write_checkpoint({"meta": meta, "state_dict": {"another": torch.ones(2)}}, path)
+        with pytest.raises(DataError) as e:
+            Detector(path, "cpu")
+        assert ("this is 0." in str(e.value) and "update this one" in str(e.value)) == named
+        assert version is None or not named or version[:20] in str(e.value)
+
+
+@pytest.mark.parametrize("use", ["predict", "test", "train"])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, random_tiny, use):
+    content = torch.load(random_tiny, weights_only=True)
+    next(v for k, v in content["state_dict"].items() if k.endswith("weight")).flatten()[0] = torch.nan
+    torch.save(content, tmp_path / "a.pth")
+    data, options = write_data(tmp_path / "d.json", 2), {"device": "cpu", "workers": 0}
+    calls = {
+        "predict": lambda: Detector(tmp_path / "a.pth", "cpu"),
+        "test": lambda: train.evaluate("s2anet_tiny", tmp_path / "a.pth", data, **options),
+        "train": lambda: train.train("s2anet_tiny", data, start=tmp_path / "a.pth", out=tmp_path / "out", **options),
+    }
+    with pytest.raises(DataError, match=r"a\.pth: its training failed, .*weight holds NaN"):
+        calls[use]()
+
+
 def test_tiles_are_for_detectors_that_see_pixels_as_they_are(tmp_path, checkpoint):
     """Mask R-CNN fits what it is given into its own size."""
     assert Detector(checkpoint, "cpu").tile == 1536

@@ -98,8 +98,6 @@ def test_image_ids_are_the_names_where_these_are_numbers(tmp_path, names, ids):
         ("1 2 3 4 5 6 seven 8 crystal 0", "finite numbers"),
         ("1 2 3 4 5 6 nan 8 crystal 0", "finite numbers"),
         ("1 2 3 4 5 6 inf 8 crystal 0", "finite numbers"),
-        ("1 1 2 2 3 3 4 4 crystal 0", "no area"),
-        ("1 1 1 1 1 1 1 1 crystal 0", "no area"),
     ],
 )
 def test_bad_lines_are_named_when_they_are_read(tmp_path, line, words):
@@ -107,6 +105,21 @@ def test_bad_lines_are_named_when_they_are_read(tmp_path, line, words):
     assert len(data[0][1]["boxes"]) == 1
     with pytest.raises(DataError, match=rf"b\.txt, line 3: .*({words})"):
         data[1]
+
+
+def test_objects_without_area_are_skipped_and_named(tmp_path):
+    flat = "1 1 2 2 3 3 4 4 crystal 0\n1 1 1 1 1 1 1 1 crystal 0\n"
+    data = DotaFolder(folder(tmp_path, {"a": f"gsd:1\n{LINE}{flat}{LINE}"}))
+    with pytest.warns(UserWarning, match=r"a\.txt, line 3: .*skipped, and 1 more of this file"):
+        target = data[0][1]
+    assert len(target["boxes"]) == len(target["polygons"]) == 2
+    assert torch.equal(target["boxes"][0], target["boxes"][1])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text(LINE, encoding="utf-8-sig")
+    assert len(read_labels(path)[0]) == 1
 
 
 def test_incomplete_folders_are_named(tmp_path):

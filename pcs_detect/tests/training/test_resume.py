@@ -16,6 +16,7 @@ from tiny_training import seen, write_config, write_data
 from pcs_detect.errors import DataError, InputError
 from pcs_detect.training.engine import checkpoints
 from pcs_detect.training.engine.loops import ResumableSampler
+from pcs_detect.training.engine.settings import learnt_otherwise
 from pcs_detect.training.engine.train import train
 
 TESTS = Path(__file__).parent
@@ -42,11 +43,11 @@ def test_a_killed_training_goes_on_with_the_identical_next_batch_and_ends_with_t
     _, expected = undisturbed
     out, log = folder / "killed", folder / "killed_seen"
     arguments = ["train", str(config), "--data", str(data), "--val", str(data), "--out", str(out), "--workers", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "SEEN": str(log), "SEEN_PAUSE": "0.3"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), *sys.path)), "SEEN": str(log), "SEEN_PAUSE": "0.3"}
     environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
     process = subprocess.Popen([sys.executable, "-m", "pcs_detect.cli", *arguments, "--device", "cpu"], env=environment)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(seen(log)) < 7 and time.monotonic() < deadline:
             assert process.poll() is None, "it ended by itself"
             time.sleep(0.02)
@@ -114,6 +115,25 @@ def test_going_on_with_another_training_is_refused_and_says_what_differs(setting
     with pytest.raises(InputError, match="belongs to another training") as e:
         train(config, data, val=data, out=best.parent, device="cpu", resume=True, **options)
     assert named in str(e.value)
+
+
+def test_other_epochs_move_the_learning_rate_which_is_said_with_a_way_out(setting, undisturbed):
+    _, config, data = setting
+    best, _ = undisturbed
+    with pytest.raises(
+        InputError, match=r"3 epochs, not 4.*milestones\.1: 2 then, 3 now.*--epochs 3, or .*--start \S+epoch_3"
+    ) as e:
+        train(config, data, val=data, out=best.parent, device="cpu", resume=True, epochs=4)
+    assert "..." not in str(e.value)
+
+
+def test_differences_are_shown_where_they_are():
+    alike = {"a": list(range(40))}
+    assert learnt_otherwise({"m": [{"x": 1}, {"y": [1, 2]}]}, {"m": [{"x": 1}, {"y": [1, 3]}]}) == ["m.1.y.1: 2 then, 3 now"]
+    (line,) = learnt_otherwise({"m": [alike, 1]}, {"m": [alike, 1, 2]})
+    before, now = line.removesuffix(" now").split(" then, ")
+    assert before.removeprefix("m: ") != now
+    assert max(map(len, (before, now))) < 70
 
 
 def test_what_does_not_matter_may_change(setting, undisturbed):

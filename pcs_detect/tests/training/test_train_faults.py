@@ -1,7 +1,9 @@
 """Trainings as people start them: twice at once, with a slip of the pen, stopped at once."""
 
+import json
+
 import pytest
-from tiny_training import write_data
+from tiny_training import write_config, write_data
 
 from pcs_detect import cli
 from pcs_detect.errors import InputError
@@ -34,3 +36,36 @@ def test_ctrl_c_inside_a_library_that_catches_everything_is_an_interruption(caps
     assert capsys.readouterr().err == "pcs-detect: interrupted; the same command resumes (train: with --resume)\n"
     with pytest.raises(SyntaxError):
         cli.guarded("pcs-detect", lambda: (_ for _ in ()).throw(SyntaxError("a fault of the program")))
+
+
+def relabelled(path, change):
+    """The data set with other annotations."""
+    document = json.loads(path.read_text())
+    document["annotations"] = change(document["annotations"])
+    path.write_text(json.dumps(document))
+    return path
+
+
+def far_off(annotations):
+    return [
+        {**a, "bbox": [a["bbox"][0] + 500, *a["bbox"][1:]], "segmentation": [[v + 500 * (k % 2 == 0) for k, v in enumerate(o)]]}
+        for a in annotations
+        for o in a["segmentation"]
+    ]
+
+
+def test_images_without_crystals_are_pointed_out(tmp_path, capsys):
+    config = write_config(tmp_path / "tiny.py", epochs=1, every_iters=None)
+    good = write_data(tmp_path / "good.json", 2)
+    bare = relabelled(write_data(tmp_path / "bare.json", 3), lambda _: [])
+    off = relabelled(write_data(tmp_path / "off.json", 2), far_off)
+    for data, val, lines in (
+        (good, good, []),
+        (bare, good, ["none of the 3 images for training has a crystal"]),
+        (good, bare, ["none of the 3 images for validation has a crystal: AP cannot be measured"]),
+        (off, off, [f"6 of the first 6 crystals for {p} are centred off their image" for p in ("training", "validation")]),
+    ):
+        train(config, data, val=val, out=tmp_path / f"{data.stem}_{val.stem}", device="cpu", workers=0)
+        said = capsys.readouterr().err
+        assert [line in said for line in lines] == [True] * len(lines)
+        assert ("images for" in said or "off their image" in said) == bool(lines)

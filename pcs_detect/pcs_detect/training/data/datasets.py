@@ -145,6 +145,26 @@ class CrystalDataset(Dataset[dict[str, Any]]):
         )
         return {"inputs": image, "data_samples": sample}
 
+    def looked_at(self, images: int = 20) -> tuple[int, int]:
+        """How many crystals the first images have that have any, and how many of these are centred off their image."""
+        labels = off = 0
+        for i in range(len(self)):
+            if not images:
+                break
+            if not len(self._target(i)["boxes"]):
+                continue
+            item = self[i]["data_samples"]
+            height, width = item.img_shape
+            x, y = item.gt_instances.bboxes.tensor[:, :2].T
+            labels, images = labels + len(x), images - 1
+            off += int(((x < 0) | (y < 0) | (x > width) | (y > height)).sum())
+        return labels, off
+
+    def _target(self, i: int) -> Mapping[str, Any]:
+        """The labels of an image as it is stored, which most data sets know without reading its pixels."""
+        with _own_errors():
+            return self._of_min_area(self.sources[self._owner[i]].target(int(self._place[i])))
+
     def _of_min_area(self, target: Mapping[str, Any]) -> Mapping[str, Any]:
         boxes = target["boxes"]
         return select(target, (boxes[:, 2] * boxes[:, 3] >= self._least).numpy()) if self._least else target
@@ -162,7 +182,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
                     out[mine] = source.counts(self._least)[self._place[mine]]
                 else:
                     for i in mine:
-                        out[i] = len(self._of_min_area(source.target(int(self._place[i])))["boxes"])
+                        out[i] = len(self._target(i)["boxes"])
         return out
 
 

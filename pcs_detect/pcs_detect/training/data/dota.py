@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,7 +106,7 @@ def is_dota(folder: Path) -> bool:
 def read_labels(path: Path, categories: frozenset[str] | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(N, 5) boxes and (N, 4, 2) corners of the objects in a text file. Raises DataError with the number of the bad line."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except FileNotFoundError as e:
         raise DataError(f"{path}: no such file") from e
     except (OSError, UnicodeDecodeError) as e:
@@ -138,7 +139,13 @@ def read_labels(path: Path, categories: frozenset[str] | None = None) -> tuple[N
     flat = boxes[:, 3] <= 1e-9 * boxes[:, 2]
     if flat.any():
         number = places[int(flat.argmax())]
-        raise DataError(f"{path}, line {number}: the four corners enclose no area: {lines[number - 1][:80]!r}")
+        more = f", and {flat.sum() - 1} more of this file" if flat.sum() > 1 else ""
+        warnings.warn(
+            f"{path}, line {number}: the four corners enclose no area, so the object is skipped{more}: "
+            f"{lines[number - 1][:80]!r}",
+            stacklevel=2,
+        )
+        boxes, corners = boxes[~flat], corners[~flat]
     return boxes, corners
 
 

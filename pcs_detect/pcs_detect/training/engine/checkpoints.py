@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ... import __version__
 from ...files import written
 
 from .. import openmmlab  # noqa: F401  # isort: skip  # first: it makes mmrotate importable
@@ -142,6 +144,26 @@ def _name(file: Any) -> str:
 
 def _first_line(e: BaseException) -> str:
     return (str(e).splitlines() or [type(e).__name__])[0]
+
+
+def check_numbers(state: Mapping[str, Any], name: str) -> None:
+    """Refuse weights that are no numbers: a detector with them finds nothing, without a word. Raises DataError."""
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any()):
+            raise DataError(
+                f"{name}: its training failed, or the file is damaged ({key} holds NaN); take an earlier checkpoint, or train "
+                "with a lower learning rate"
+            )
+
+
+def if_newer(meta: Mapping[str, Any]) -> str:
+    """What to add to the error of a checkpoint that a newer pcs-detect wrote; nothing for others.
+
+    meta: what the checkpoint says about itself.
+    """
+    written_by = str(meta.get("pcs_detect", ""))[:20]
+    theirs, ours = (tuple(map(int, re.findall(r"\d+", v)[:3])) for v in (written_by, __version__))
+    return f"; it was written by pcs-detect {written_by}, this is {__version__}: update this one" if theirs > ours else ""
 
 
 def never_unpickle() -> None:

@@ -25,7 +25,7 @@ from .. import (
     components,  # noqa: F401  # what the settings of a model name
     configs,
 )
-from .checkpoints import read_checkpoint
+from .checkpoints import check_numbers, if_newer, read_checkpoint
 from .settings import settings_of, tested_otherwise
 
 ROTATED = ("nms_rotated", "nms_nearby")
@@ -66,6 +66,20 @@ def load_detector(
         raise DataError(f"{path}: holds no weights ('state_dict')")
     meta = content.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
+    try:
+        return _loaded(path, state, meta, config, score, iou)
+    except DataError as e:
+        raise DataError(f"{e}{if_newer(meta)}") from e
+
+
+def _loaded(
+    path: Path,
+    state: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    config: str | Path | None,
+    score: float | None,
+    iou: float | None,
+) -> Loaded:
     trained = meta.get("settings")
     if config is not None:
         cfg = configs.load(config)
@@ -166,6 +180,7 @@ def _built(model: ConfigDict, name: str) -> nn.Module:
 
 def _give_weights(model: nn.Module, state: Mapping[str, Any], name: str) -> None:
     weights = {k.removeprefix("module."): v for k, v in state.items()}
+    check_numbers(weights, name)
     if not model.state_dict().keys() & weights.keys():
         raise DataError(f"{name}: none of its weights belongs to this model; is it a checkpoint of this configuration?")
     try:

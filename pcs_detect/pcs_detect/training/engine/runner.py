@@ -31,8 +31,10 @@ from mmrotate.registry import RUNNERS
 from ... import __version__
 from ...errors import DataError, InputError
 from .checkpoints import (
+    check_numbers,
     hub_objects,
     hub_state,
+    if_newer,
     never_unpickle,
     newest,
     random_state,
@@ -145,17 +147,21 @@ class CrystalRunner(Runner):
     def _load(self, checkpoint: Any, name: str, strict: bool, revise_keys: list[Any]) -> dict[str, Any]:
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict", checkpoint), Mapping):
             raise DataError(f"{name}: holds no weights ('state_dict')")
+        newer = if_newer(checkpoint.get("meta") or {})
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        check_numbers(checkpoint.get("state_dict", checkpoint), name)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         wanted, given = set(model.state_dict()), {_renamed(k, revise_keys) for k in checkpoint.get("state_dict", checkpoint)}
         if not wanted & given:
-            raise DataError(f"{name}: none of its weights belongs to this model; is it a checkpoint of this config?")
+            raise DataError(f"{name}: none of its weights belongs to this model; is it a checkpoint of this config?{newer}")
         try:
             _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
         except RuntimeError as e:
             lines = [line.strip() for line in str(e).splitlines()[1:] if line.strip()]  # the first one says that something is
             first = (lines or [str(e)])[0][:200]
-            raise DataError(f"{name}: its weights do not fit this model ({first}); is it a checkpoint of this config?") from e
+            raise DataError(
+                f"{name}: its weights do not fit this model ({first}); is it a checkpoint of this config?{newer}"
+            ) from e
         self._has_loaded = True
         self.logger.info(f"weights from {name}")
         return checkpoint
@@ -215,11 +221,18 @@ class CrystalRunner(Runner):
         for key, after in (("total_batch", self.total_batch), ("images", len(self.train_dataloader.dataset))):
             if meta[key] != after:
                 differences.append(f"{key.replace('_', ' ')}: {meta[key]} then, {after} now")
+        before, now = ((s.get("train_cfg") or {}).get("max_epochs") for s in (meta["settings"], settings_of(self.cfg)))
+        if differences and before != now and all(d.startswith("param_scheduler") for d in differences):
+            raise InputError(
+                f"{filename} is of a training of {before} epochs, not {now}, whose learning rate falls at other steps "
+                f"({differences[0]}); resume with --epochs {before}, or start a new one from its weights: --start {filename} "
+                "and another --out"
+            )
         if differences:
             more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
             raise InputError(
                 f"{filename} belongs to another training ({'; '.join(differences[:6])}{more}); resume with the same config, "
-                "options and data, or train into another folder"
+                f"options and data, or train into another folder{if_newer(meta)}"
             )
 
     def restore_random_state(self) -> None:

@@ -73,7 +73,12 @@ def settings_of(cfg: Any) -> dict[str, Any]:
 
 
 def differing(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted key, before, after) of every entry that two nested settings do not share; absent ones count as None."""
+    """(dotted key, before, after) of every entry that two nested settings do not share; absent ones count as None.
+
+    The entries of lists of one length have their numbers as keys, as in --cfg-options.
+    """
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple) and len(before) == len(after):
+        before, after = ({str(k): v for k, v in enumerate(values)} for values in (before, after))
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         names = sorted({*before, *after})
         return [d for n in names for d in differing(before.get(n), after.get(n), f"{key}.{n}".lstrip("."))]
@@ -83,7 +88,7 @@ def differing(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, An
 def learnt_otherwise(before: Any, now: Any) -> list[str]:
     """Where settings differ so that a training could not be resumed as it began."""
     return [
-        f"{key}: {_shown(old)} then, {_shown(new)} now"
+        f"{key}: {' then, '.join(_shown(old, new))} now"
         for key, old, new in differing(before, now)
         if not _within(key, HARMLESS) and not key.endswith("init_cfg.checkpoint")
     ]
@@ -92,7 +97,7 @@ def learnt_otherwise(before: Any, now: Any) -> list[str]:
 def tested_otherwise(before: Any, now: Any) -> list[str]:
     """Where settings differ so that the same weights are another detector."""
     return [
-        f"{key} is {_shown(new)}, it was {_shown(old)}"
+        f"{key} is {', it was '.join(_shown(new, old))}"
         for key, old, new in differing(before, now)
         if _within(key, ("model",)) and not _within(key, UNTESTED)
     ]
@@ -102,6 +107,14 @@ def _within(key: str, places: Iterable[str]) -> bool:
     return any(key == place or key.startswith(f"{place}.") for place in places)
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
+def _shown(one: Any, other: Any) -> tuple[str, str]:
+    """Two different values, cut to where they differ if they are long."""
+    texts = repr(one), repr(other)
+    alike = next((k for k, (a, b) in enumerate(zip(*texts)) if a != b), min(map(len, texts)))
+    first = alike - 20 if max(map(len, texts)) > 60 and alike > 40 else 0
+    before, after = (f"...{t[first:]}" if first else t for t in texts)
+    return _cut(before), _cut(after)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -26,6 +26,7 @@ from mmengine.config import Config
 from ...errors import InputError
 from ...processes import first_process, launched
 from .. import configs
+from ..data.datasets import CrystalDataset
 from . import weights
 from .checkpoints import resumable
 from .runner import CrystalRunner
@@ -82,6 +83,7 @@ def train(
             raise InputError(f"{folder} holds a training already; resume it (--resume) or name another folder (--out)")
         runner = stack.enter_context(running(cfg, chosen))
         _check_warm_up(runner)
+        _check_labels(runner)
         runner.train()
         best = folder / runner.message_hub.get_info("best_checkpoint", "none")
         return best if best.is_file() else folder / f"epoch_{runner.epoch}.pth"
@@ -327,6 +329,26 @@ def _check_warm_up(runner: CrystalRunner) -> None:
             _note(
                 f"the learning rate rises for {end} steps, the training has {runner.max_iters}; for so few images shorten "
                 f"that, for instance --cfg-options param_scheduler.0.end={max(runner.max_iters // 10, 1)}"
+            )
+
+
+def _check_labels(runner: CrystalRunner) -> None:
+    """Say where training or validation has no crystal to learn or to measure, or labels that lie off their images."""
+    parts = (  # made by all processes, which agree on seeds meanwhile
+        ("training", runner.train_loop, "the detector can only learn to find nothing"),
+        ("validation", runner.val_loop, "AP cannot be measured, and no checkpoint is the best by it"),
+    )
+    for what, loop, so in parts:
+        dataset = None if loop is None else loop.dataloader.dataset
+        if not isinstance(dataset, CrystalDataset) or not first_process():
+            continue
+        labels, off = dataset.looked_at()
+        if not labels:
+            _note(f"none of the {len(dataset)} images for {what} has a crystal: {so}; are these the right labels?")
+        elif off:
+            _note(
+                f"{off} of the first {labels} crystals for {what} are centred off their image; do labels and images belong "
+                "together, in size and in order?"
             )
 
 

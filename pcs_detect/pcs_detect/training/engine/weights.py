@@ -25,7 +25,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from ...errors import InputError
 from ...models import shipped
-from .checkpoints import read_checkpoint
+from .checkpoints import check_numbers, read_checkpoint
 from .settings import settings_of, tested_otherwise
 
 FOLDER_VARIABLE = "PCS_DETECT_WEIGHTS"
@@ -58,6 +58,7 @@ def start_from(cfg: Any, start: str | Path, random_init: bool = False) -> None:
     settings: Any = meta.get("settings") if isinstance(meta, Mapping) else None
     if not isinstance(settings, Mapping) or not isinstance(settings.get("model"), Mapping):
         raise InputError(f"{path} does not say which model it belongs to; take a checkpoint of pcs-detect train")
+    check_numbers(content.get("state_dict") or {}, str(path))
     changed = tested_otherwise(settings, {"model": settings_of(cfg.model)})
     if changed:
         raise InputError(
@@ -138,7 +139,9 @@ def _download(url: str, target: Path) -> Path:
             digest = hashlib.sha256()
             with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url, timeout=30) as source:
                 length = source.headers.get("Content-Length")
-                with tqdm(total=int(length) if length else None, unit="B", unit_scale=True, desc=target.name) as bar:
+                with tqdm(
+                    total=int(length) if length else None, unit="B", unit_scale=True, desc=target.name, disable=None
+                ) as bar:
                     while block := source.read(1 << 20):
                         digest.update(block)
                         out.write(block)
