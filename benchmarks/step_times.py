@@ -40,13 +40,13 @@ def labelled(pipeline: Augmentation, region: Callable[[str], AbstractContextMana
 
     for name, step in zip(names(pipeline), pipeline.sequence()):
         assert step.settings  # known before: they name every attribute, and plans are applied with the same ones only
-        for method in ("change", "drop"):
+        for method in ("change", "drop", "move"):
             vars(step)[method] = inside(name, getattr(step, method))
     try:
         yield
     finally:
         for step in pipeline.sequence():
-            del step.change, step.drop
+            del step.change, step.drop, step.move
 
 
 @contextmanager

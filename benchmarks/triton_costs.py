@@ -35,7 +35,7 @@ INSTRUCTIONS = {
     "_scale": 9,
     "_stretch": 12,
     "_sum": 11,
-    "_turned": 26,
+    "_turned": 52,
     "_visible": 23,
     "_along": 11,  # per distance from the centre
     "_curves": 50,  # per segment near the tile
@@ -54,7 +54,7 @@ IMAGES = {  # how often rows of ``images`` are read or written
     "_scale": 2,
     "_stretch": 2,
     "_sum": 1,
-    "_turned": 1,
+    "_turned": 2,
 }
 ADDED_TO = {"_perlin_counts": "counts", "_layer_counts": "counts"}  # read and written
 

@@ -211,8 +211,14 @@ class Augmentation(nn.Module):
             first = np.cumsum(plan.objects.clip(0)) - plan.objects.clip(0)
             matrix: NDArray[np.float64] | None = None
             placed, size = targets, plan.shape
+            mover: Step | None = None  # consecutive symmetries move pixels together, as far as ``distance`` says
+            distance: NDArray[np.float64] | None = None
             for step, tables in zip(self.sequence(), plan.steps):
-                pixels = turns.call(step.change, pixels, tables)
+                if step.moves_only and turns.run_all is None:
+                    mover, distance = step, _then(distance, step.symmetry(tables, size))
+                else:
+                    pixels = turns.call(step.change, _arrived(pixels, mover, distance), tables)
+                    mover = distance = None
                 if placed is not None:
                     if "placed" in tables and len(tables["placed"]["sample"]):
                         tg.check_places(placed, type(step).__name__)
@@ -221,6 +227,7 @@ class Augmentation(nn.Module):
                     matrix = _then(matrix, step.symmetry(tables, size))
                     turns.call(step.drop, pixels, tables, keep, first)
                 size = step.output_size(size)
+            pixels = _arrived(pixels, mover, distance)
             turns.settle()
             check_values(valid is None or bool(valid.all()), images)
             for mine, target in zip(keep.split(plan.objects.clip(0).tolist()), targets or ()):
@@ -440,6 +447,15 @@ class Step(Augmentation):
         """
         raise NotImplementedError
 
+    @property
+    def moves_only(self) -> bool:
+        """Whether ``change`` is nothing but ``move`` by ``symmetry``, so that several steps may move pixels at once."""
+        return False
+
+    def move(self, images: Tensor, matrix: NDArray[np.float64]) -> Tensor:
+        """New pixels for images under (B, 2, 3) symmetries."""
+        raise NotImplementedError
+
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         """Change pixels on the device of the images.
@@ -499,8 +515,8 @@ def _dicts(targets: Sequence[Mapping[str, Any]]) -> Sequence[AnyTarget]:
 
 def _loaded(images: Tensor, turns: Turns) -> tuple[Tensor, Tensor | None]:
     """A contiguous float32 copy; on a CPU also, once they have had their turn, which images (B,) have all values in range."""
-    if images.device.type != "cpu":
-        return as_float(images), None
+    if turns.run_all is None:
+        return as_float(images), in_range(images) if images.device.type == "cpu" else None
     out = memory.batch(images.shape)
     valid = torch.ones(len(images), dtype=torch.bool)
     turns.call(_load, images, out, valid)
@@ -510,6 +526,11 @@ def _loaded(images: Tensor, turns: Turns) -> tuple[Tensor, Tensor | None]:
 @in_turn
 def _load(images: Tensor, out: Tensor, valid: Tensor) -> None:
     load(images, out, valid)
+
+
+def _arrived(images: Tensor, mover: Step | None, matrix: NDArray[np.float64] | None) -> Tensor:
+    """The images after the symmetries that they have yet to follow."""
+    return images if mover is None or matrix is None else mover.move(images, matrix)
 
 
 def _then(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

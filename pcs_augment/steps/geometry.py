@@ -39,10 +39,24 @@ class _Symmetry(Step):
         kind[tables["images"]["sample"]] = tables["images"]["kind"]
         return type(self)._matrices(kind, *shape[2:])
 
+    @property
+    def moves_only(self) -> bool:
+        return type(self).change is _Symmetry.change and type(self).drop is Step.drop
+
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
         turn(images, *host_tensors(table["sample"], table["kind"]), self.flips)
+        return images
+
+    def move(self, images: Tensor, matrix: NDArray[np.float64]) -> Tensor:
+        linear = matrix[:, :, :2]
+        swapped = linear[:, 0, 0] == 0
+        backwards = linear.sum(2) < 0  # along x, along y
+        form = swapped + 2 * backwards[:, 0] + 4 * backwards[:, 1]
+        sample = np.flatnonzero(form)
+        if len(sample):
+            reorder(images, *host_tensors(sample, form[sample]))
         return images
 
 
@@ -51,6 +65,23 @@ def turn(images: Tensor, sample: Tensor, kind: Tensor, flip: bool) -> None:
     """kind (A,): quarter turns counter-clockwise, or with ``flip`` 0 nothing, 1 horizontally, 2 vertically."""
     for k in (1, 2, 3):
         update(images, sample[kind == k], lambda x, k=k: moved(x, k, flip))
+
+
+@operator("reorder(Tensor(a!) images, Tensor sample, Tensor form) -> ()")
+def reorder(images: Tensor, sample: Tensor, form: Tensor) -> None:
+    """Move the pixels of images ``sample`` (A,).
+
+    form (A,): the sum of 1 where rows become columns, then 2 where columns run backwards and 4 where rows do.
+    """
+    for k in range(1, 8):
+        update(images, sample[form == k], lambda x, k=k: reordered(x, k))
+
+
+def reordered(x: Tensor, form: int) -> Tensor:
+    """(..., C, H, W) pixels in another order."""
+    if form & 1:
+        x = x.transpose(2, 3)
+    return x.flip([axis for axis, bit in ((3, 2), (2, 4)) if form & bit])
 
 
 def moved(x: Tensor, kind: int, flip: bool) -> Tensor:

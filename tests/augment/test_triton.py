@@ -223,7 +223,7 @@ def test_layers_in_several_goes_are_the_same(monkeypatch, launched):
 
 
 @pytest.mark.parametrize(
-    "step", [pa.Blur(), pa.Overlay(), pa.Rotate90(), pa.Flip(), pa.Highlight(fill=0.5)], ids=lambda s: type(s).__name__
+    "step", [pa.Blur(), pa.Overlay(), pa.Displace(), pa.Highlight(fill=0.5)], ids=lambda s: type(s).__name__
 )
 def test_large_batches_in_several_goes_are_the_same(step, monkeypatch, launched):
     images, targets = random_images(5, 12, 17, 2), random_targets([3, 0, 2, 4, 1], 12, 17)
@@ -235,6 +235,19 @@ def test_large_batches_in_several_goes_are_the_same(step, monkeypatch, launched)
     parts, _ = applied(step, images, targets, plan)
     assert len(launched) > once
     assert torch.equal(parts, whole)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (6, 6), (7, 7), (6, 11), (34, 130)])
+def test_symmetries_that_follow_each_other_move_pixels_once(size, launched):
+    images, targets = random_images(12, *size, 2), random_targets([1] * 12, *size)
+    steps = [pa.Flip(), pa.Rotate90(), pa.Flip()]
+    plan = pa.Pipeline(steps, seed=3).draw(images.shape, targets)
+    moved, _ = applied(pa.Pipeline(steps, seed=3), images, targets, plan)
+    assert launched.count("_turned") == 1
+    one_by_one = images.clone()
+    for step, tables in zip(steps, plan.steps, strict=True):
+        one_by_one = by("torch", step.change, one_by_one, tables)
+    assert torch.equal(moved.cpu(), one_by_one)
 
 
 @pytest.mark.parametrize("shared", [True, False])
