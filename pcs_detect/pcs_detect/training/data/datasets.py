@@ -181,7 +181,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
                 if isinstance(source, PcsDataset):
                     out[mine] = source.counts(self._least)[self._place[mine]]
                 else:
-                    for i in mine:
+                    for i in mine.tolist():
                         out[i] = len(self._target(i)["boxes"])
         return out
 
