@@ -41,7 +41,7 @@ from .transfer import send
 from .turns import Turns, in_turn
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 
     Images = Float[Tensor, "B C H W"] | UInt8[Tensor, "B C H W"]
     Augmented = Float[Tensor, "B C H W"]
@@ -457,7 +457,7 @@ class Step(Augmentation):
         raise NotImplementedError
 
     @in_turn
-    def change(self, images: Tensor, tables: Tables) -> Tensor:
+    def change(self, images: Float32[Tensor, "B C H W"], tables: Tables) -> Float32[Tensor, "B C H2 W2"]:
         """Change pixels on the device of the images.
 
         Args:
@@ -473,7 +473,7 @@ class Step(Augmentation):
         """Say which objects the next step meets: ``instances`` after what ``tables`` do."""
         return instances
 
-    def symmetry(self, tables: Tables, shape: Shape) -> NDArray[np.float64] | None:
+    def symmetry(self, tables: Tables, shape: Shape) -> Float64[np.ndarray, "B 2 3"] | None:
         """Give the matrices of a step that moves pixels, which all places follow.
 
         Args:
@@ -490,7 +490,13 @@ class Step(Augmentation):
         return shape
 
     @in_turn
-    def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
+    def drop(
+        self,
+        images: Float32[Tensor, "B C H W"],
+        tables: Tables,
+        keep: Bool[Tensor, " N"],
+        first: Int64[np.ndarray, " B"],
+    ) -> None:
         """Clear the flags of objects that are dropped, on the device.
 
         Args:
@@ -500,7 +506,7 @@ class Step(Augmentation):
             first: (B,) where the flags of an image begin.
         """
 
-    def chosen(self, stream: Stream) -> NDArray[np.int64]:
+    def chosen(self, stream: Stream) -> Int64[np.ndarray, " A"]:
         """Choose the samples that this step touches, ascending, with chance ``p`` each; word 0 of ``stream`` decides."""
         return np.flatnonzero(stream.uniform(0) < self.p)
 
