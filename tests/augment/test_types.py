@@ -23,7 +23,7 @@ def boxes() -> Tensor:
     return torch.tensor([[16.0, 16.0, 8.0, 4.0, 0.1]])
 
 
-def test_calls_without_targets_give_images() -> None:
+def test_calls_without_targets_give_images(torch_only: None) -> None:
     assert_type(pa.Blur()(images()), Tensor)
     assert_type(pa.default_pipeline()(images(), index=[3, 4], epoch=1), Tensor)
     assert_type(pa.Blur()(images(), None), tuple[Tensor, None])
@@ -57,7 +57,7 @@ def test_plans_are_applied_alike() -> None:
     assert assert_type(step.apply(initialise), pa.Rotate90) is step
 
 
-def test_data_sets_and_loaders_know_their_samples() -> None:
+def test_data_sets_and_loaders_know_their_samples(torch_only: None) -> None:
     data = pa.PcsDataset(sample_path())
     image, target, number = assert_type(data[0], tuple[Tensor, pa.Target, int])
     batch = assert_type(pa.collate([(image, target, number)]), tuple[Tensor, list[pa.Target], Tensor])
