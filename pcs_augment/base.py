@@ -452,8 +452,8 @@ class Step(Augmentation):
         """Whether ``change`` is nothing but ``move`` by ``symmetry``, so that several steps may move pixels at once."""
         return False
 
-    def move(self, images: Tensor, matrix: NDArray[np.float64]) -> Tensor:
-        """New pixels for images under (B, 2, 3) symmetries."""
+    def move(self, images: Float32[Tensor, "B C H W"], matrix: Float64[np.ndarray, "B 2 3"]) -> Float32[Tensor, "B C H W"]:
+        """Move the pixels of ``images`` under the symmetries of a ``matrix`` each."""
         raise NotImplementedError
 
     @in_turn
