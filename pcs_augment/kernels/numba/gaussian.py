@@ -76,7 +76,6 @@ def _weighted(out, source, at, taps):
             out[j] += (source[a + k] + source[b + k]) * w
 
 
-@compiled
 def blur(x, taps):
     """gaussian.blur"""
     blur_alike(x, taps, np.zeros(x.shape[1], np.int64))

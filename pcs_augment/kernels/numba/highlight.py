@@ -10,15 +10,15 @@ from ...raster import BORDER, FILL_TWICE, OUTLINE
 from .compiling import compiled
 from .gaussian import blur
 from .raster import bounds, near_segment, room, spans, toggled
-from .sums import clip
+from .sums import add_plane
 from .threads import for_images, scratch
 
 F = np.float32
 
 
 @compiled
-def _paint_objects(image, painted, taps, points, corners, kind, offset, shift, width):
-    """highlight._paint for one (C, H, W) image, blurred and added; painted (1, H, W) is room to work in.
+def _paint(painted, points, corners, kind, offset, shift, width):
+    """highlight._paint for one image; painted (1, H, W).
 
     Objects in order, each from its border to its second coat: what is painted last has the highest number there.
     """
@@ -35,12 +35,6 @@ def _paint_objects(image, painted, taps, points, corners, kind, offset, shift, w
             _fill(plane, outline, 0.0, 0.0, False, F(offset[n, 0]), rows)
         if kind[n] == FILL_TWICE:
             _fill(plane, outline, shift[n, 0], shift[n, 1], True, F(offset[n, 1]), rows)
-    blur(painted, taps)
-    for c in range(len(image)):
-        for y in range(height):
-            row, added = image[c, y], plane[y]
-            for x in range(row.size):
-                row[x] = clip(row[x] + added[x])
 
 
 @compiled
@@ -95,6 +89,8 @@ def paint_objects(
     def one(j: int) -> None:
         mine = [c[rows[j] : rows[j + 1]] for c in columns[1:]]
         painted = scratch("plane", (1, *pixels.shape[2:]), F)
-        _paint_objects(pixels[which[j]], painted, weights[j], outlines[ends[j] : ends[j + 1]], *mine)
+        _paint(painted, outlines[ends[j] : ends[j + 1]], *mine)
+        blur(painted, weights[j])
+        add_plane(pixels[which[j]], painted[0])
 
     for_images(one, which)

@@ -71,9 +71,8 @@ def _blend(image, sums, bounds, equalize_layer, c):
 
 
 @compiled
-def _perlin(image, sums, bounds, geometry, items, keys, unit, equalize_layer, c):
-    """Blend an image with layers of textures bounds[0] .. bounds[1] - 1 and bounds[1] .. bounds[2] - 1."""
-    height, width = image.shape[1:]
+def _perlin(sums, bounds, height, width, geometry, items, keys, unit):
+    """Layers of textures bounds[0] .. bounds[1] - 1 and bounds[1] .. bounds[2] - 1, as (2, H * W) sums of ranks."""
     index, counts = np.empty(height * width, np.uint16), np.empty((2, BINS), np.uint16)
     sums[:] = 0
     for k in range(2):
@@ -81,17 +80,14 @@ def _perlin(image, sums, bounds, geometry, items, keys, unit, equalize_layer, c)
             step, shift_x, shift_y, columns, rows = geometry[t]
             room = (index, counts)
             add_texture(sums[k], *room, step, shift_x, shift_y, columns, rows, items[t], keys[t], unit, height, width)
-    _blend(image, sums, bounds, equalize_layer, c)
 
 
 @compiled
-def _interference(image, sums, bounds, waves, corners, factors, counted, equalize_layer, c):
-    height, width = image.shape[1:]
+def _interference(sums, bounds, height, width, waves, corners, factors, counted):
     sums[:] = 0
     for k in range(2):
         mine = slice(bounds[k], bounds[k + 1])
         add_textures(sums[k], waves[mine], corners[mine], factors[mine], counted[mine], height, width)
-    _blend(image, sums, bounds, equalize_layer, c)
 
 
 def add_layers(
@@ -116,6 +112,8 @@ def add_layers(
         most = np.diff(bounds[j]).max()
         short = most * RANKS < 65536
         sums = scratch("short sums" if short else "sums", (2, height * width), np.uint16 if short else np.uint32)
-        work(pixels[samples[j]], sums, bounds[j], *lists, equalize_layer, F(c))
+        # called from here, as a compiled function is compiled again in every other that calls it
+        work(sums, bounds[j], height, width, *lists)
+        _blend(pixels[samples[j]], sums, bounds[j], equalize_layer, F(c))
 
     for_images(one, samples)

@@ -16,9 +16,9 @@ _ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
 
 
 @compiled
-def _mask(image, visible, taps, circle, x, y, radius, left, top, right, bottom):
-    """overlay._masked; visible (1, H, W) is room to work in."""
-    channels, height, width = image.shape
+def _shape(visible, circle, x, y, radius, left, top, right, bottom):
+    """What overlay._masked blurs, into (1, H, W), and how many rows just above each are its equals."""
+    _, height, width = visible.shape
     square, alike, above = radius * radius, np.zeros(height, np.int64), 0
     for i in range(height):
         row, py = visible[0, i], F(i) + _HALF
@@ -37,11 +37,15 @@ def _mask(image, visible, taps, circle, x, y, radius, left, top, right, bottom):
         if i > 0 and pattern == above:
             alike[i] = alike[i - 1] + 1
         above = pattern
-    blur_alike(visible, taps, alike)
-    for c in range(channels):
-        for i in range(height):
-            out, row = image[c, i], visible[0, i]
-            for j in range(width):
+    return alike
+
+
+@compiled
+def _multiply(image, plane):
+    for c in range(len(image)):
+        for i in range(len(plane)):
+            out, row = image[c, i], plane[i]
+            for j in range(row.size):
                 out[j] = clip(out[j] * row[j])
 
 
@@ -50,6 +54,8 @@ def mask(images: Tensor, sample: Tensor, taps: Tensor, shapes: Tensor) -> None:
 
     def one(j: int) -> None:
         visible = scratch("plane", (1, *pixels.shape[2:]), F)
-        _mask(pixels[which[j]], visible, weights[j], *columns[j])
+        alike = _shape(visible, *columns[j])
+        blur_alike(visible, weights[j], alike)
+        _multiply(pixels[which[j]], visible[0])
 
     for_images(one, which)

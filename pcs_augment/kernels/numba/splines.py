@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .compiling import compiled
 from .raster import near_segment, room
-from .sums import clip
+from .sums import add_plane
 from .threads import for_images, scratch
 
 F = np.float32
@@ -15,8 +15,8 @@ _ZERO, _UNIT, _TWO, _HALF = F(0), F(1), F(2), F(0.5)
 
 
 @compiled
-def _draw_curves(image, maps, points, width, offset):
-    """splines._paint for one image, added and clipped; maps (2, H, W) is room to work in."""
+def _draw_curves(maps, points, width, offset):
+    """splines._paint for one image; the second of the maps (2, H, W) is room to work in."""
     total, cover = maps
     height, columns = total.shape
     maps[:] = 0
@@ -38,11 +38,6 @@ def _draw_curves(image, maps, points, width, offset):
             y, x = met[i, 0], met[i, 1]
             total[y, x] = total[y, x] * (_UNIT - cover[y, x]) + cover[y, x] * paint
             cover[y, x] = _ZERO
-    for c in range(len(image)):
-        for y in range(height):
-            row, added = image[c, y], total[y]
-            for x in range(row.size):
-                row[x] = clip(row[x] + added[x])
 
 
 def draw_curves(images: Tensor, sample: Tensor, points: Tensor, width: Tensor, offset: Tensor) -> None:
@@ -53,6 +48,7 @@ def draw_curves(images: Tensor, sample: Tensor, points: Tensor, width: Tensor, o
     def one(j: int) -> None:
         mine = slice(ends[j], ends[j + 1])
         maps = scratch("maps", (2, *pixels.shape[2:]), F)
-        _draw_curves(pixels[which[j]], maps, lines[mine], wide[mine], offsets[mine])
+        _draw_curves(maps, lines[mine], wide[mine], offsets[mine])
+        add_plane(pixels[which[j]], maps[0])
 
     for_images(one, which)

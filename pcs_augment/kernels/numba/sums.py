@@ -16,6 +16,16 @@ def clip(v):
     return min(max(v, _ZERO), _UNIT)
 
 
+@compiled
+def add_plane(image, plane):
+    """Add (H, W) values to every channel and clip."""
+    for c in range(len(image)):
+        for y in range(len(plane)):
+            row, added = image[c, y], plane[y]
+            for x in range(row.size):
+                row[x] = clip(row[x] + added[x])
+
+
 # the first 32 binary digits of a value are taken as two 16-bit integers, whose conversion from float32 vectorises best
 @compiled
 def _sum(strip):
