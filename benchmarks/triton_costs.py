@@ -35,7 +35,7 @@ INSTRUCTIONS = {
     "_scale": 9,
     "_stretch": 12,
     "_sum": 11,
-    "_turned": 52,
+    "_turned": 84,
     "_visible": 23,
     "_along": 11,  # per distance from the centre
     "_curves": 50,  # per segment near the tile

@@ -58,4 +58,4 @@ def reorder(images: Tensor, sample: Tensor, form: Tensor) -> None:
     across, per_channel = tiles(height, width)
     where, moves = all_to_device(images.device, sample.numpy(), _moves(form.numpy(), height, width))
     arguments = (where, moves, channels, height, width, across, per_channel * channels)
-    launch(_turned, len(where) * per_channel * channels, images, *arguments, TX=TILE_X, TY=TILE_Y)
+    launch(_turned, len(where) * per_channel * channels, images, *arguments, num_warps=8, TX=TILE_X, TY=TILE_Y)
