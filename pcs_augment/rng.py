@@ -65,11 +65,20 @@ class Stream(NamedTuple):
 
     def uniform(self, column: int, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
         """Word ``column`` as (B,) floats uniform on [low, high)."""
-        return scale_uniform(self.words[:, column], low, high)
+        return scale_uniform(self._column(column), low, high)
 
     def integer(self, column: int, low: int, high: int) -> NDArray[np.int64]:
         """Word ``column`` as (B,) integers uniform on {low .. high}, both ends included."""
-        return scale_integer(self.words[:, column], low, high)
+        return scale_integer(self._column(column), low, high)
+
+    def _column(self, column: int) -> Words:
+        drawn = self.words.shape[1]
+        if not 0 <= column < drawn:
+            raise InputError(
+                f"a step asked for its random number {column}, of which it has {drawn} (from 0 on): "
+                f"set its attribute words to {column + 1} or more"
+            )
+        return self.words[:, column]
 
     def item_words(self, sample: NDArray[np.int64], item: NDArray[np.int64], count: int, lane: int) -> Words:
         """(M, count) words for M (sample, item) pairs, e.g. the objects of a batch."""

@@ -79,3 +79,14 @@ def test_uniform_and_integer_words_cover_their_range():
 def test_bad_seeds_are_named(seed):
     with pytest.raises(pa.InputError, match="seed must be an integer"):
         pa.Blur(seed=seed)
+
+
+def test_a_step_that_announces_too_few_words_is_told_how_many_it_needs():
+    class Two(pa.Step):
+        words = 2
+
+        def draw_tables(self, stream, shape, instances):
+            return {"images": {"sample": self.chosen(stream), "shade": stream.uniform(6)}}
+
+    with pytest.raises(pa.InputError, match="words to 7 or more"):
+        Two().draw((3, 1, 8, 8))
