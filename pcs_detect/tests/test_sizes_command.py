@@ -135,6 +135,15 @@ def test_the_summary_is_short(course, capsys, tmp_path):
     assert "width_px_median" in (tmp_path / "groups.csv").read_text().splitlines()[0]
 
 
+def test_two_times_give_a_rate_without_an_interval(course, capsys, tmp_path):
+    groups = pd.read_csv(course / "groups.csv")
+    groups[groups["time"].isin([3, 7])].to_csv(tmp_path / "two.csv", index=False)
+    run(course / "crystals.csv", "--groups", tmp_path / "two.csv", "--out", tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "no interval from two points" in said
+    assert "nan" not in said
+
+
 def test_parquet_gives_the_same_as_csv(course, tmp_path):
     write_table(pd.read_csv(course / "crystals.csv"), tmp_path / "sizes.parquet")
     run(tmp_path / "sizes.parquet", "--groups", course / "groups.csv", "--out", tmp_path / "out")

@@ -123,6 +123,10 @@ def tests(table: pd.DataFrame, compared: str, alpha: float) -> ReportTable:
     return _cut(caption, "tests", head, rows, numeric, frozenset(bold))
 
 
+def _interval(low: str, high: str) -> str:
+    return NONE if low == high == NONE else f"{low} to {high}"
+
+
 def growth(table: pd.DataFrame, unit: str, alpha: float) -> ReportTable:
     """growth.csv of ``sizes``."""
     keys, unit_text = _keys(table), UNIT_TEXTS[unit]
@@ -130,7 +134,7 @@ def growth(table: pd.DataFrame, unit: str, alpha: float) -> ReportTable:
     for row in table.to_dict("records"):
         rate, low, high = (number(row[f"{name}_{unit}_per_h"]) for name in ("rate", "rate_low", "rate_high"))
         times = [row["n_times"], f"{number(row['from_hours'])} to {number(row['to_hours'])}"]
-        rest = [*times, rate, f"{low} to {high}", number(row["r_squared"]), probability(row["p_value"])]
+        rest = [*times, rate, _interval(low, high), number(row["r_squared"]), probability(row["p_value"])]
         rows.append([*(_key(k, row[k]) for k in keys), row["measure"], *rest])
     sure = f"{100 * (1 - alpha):g} % confidence"
     head = [*keys, "median", "times", "hours", f"rate ({unit_text}/h)", sure, "R²", "p"]
@@ -144,7 +148,7 @@ def regression(table: pd.DataFrame, unit: str, alpha: float) -> ReportTable:
     rows = []
     for row in table.to_dict("records"):
         lines = [[number(row[f"{name}{end}"]) for end in ("", "_low", "_high")] for name in ("slope", "intercept")]
-        fits = [cell for middle, low, high in lines for cell in (middle, f"{low} to {high}")]
+        fits = [cell for middle, low, high in lines for cell in (middle, _interval(low, high))]
         rows.append([*(_key(k, row[k]) for k in keys), row["n"], *fits, number(row["r_squared"]), probability(row["p_value"])])
     sure = f"{100 * (1 - alpha):g} % confidence"
     head = [*keys, "points", "slope", sure, f"intercept ({UNIT_TEXTS[unit]}²)", sure, "R²", "p"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -319,19 +320,25 @@ def summary(analysis: Analysis) -> str:
     rates = []
     for key, rows in parts(tables["growth"], keys_of(tables["growth"])):
         known = [r for r in rows.to_dict("records") if r["n_times"] > 1]
-        listed = [f"{r['measure']} {r['rate']:.3g} ({r['rate_low']:.3g} .. {r['rate_high']:.3g})" for r in known]
+        listed = [f"{r['measure']} {_estimate(r['rate'], r['rate_low'], r['rate_high'], 3)}" for r in known]
         rates += [f"  {named(key) or 'all'}: {', '.join(listed)}"] if listed else []
     if rates:
         lines += [f"growth of the median in {unit}/h ({sure} confidence)", *_first(rates, "growth.csv")]
     slopes = [
-        f"  {named({k: r[k] for k in options.regression_by or ()}) or 'all'}: {r['slope']:.4g} ({r['slope_low']:.4g} .. "
-        f"{r['slope_high']:.4g}), R² {r['r_squared']:.3f}, {r['n']} points"
+        f"  {named({k: r[k] for k in options.regression_by or ()}) or 'all'}: "
+        f"{_estimate(r['slope'], r['slope_low'], r['slope_high'], 4)}, R² {r['r_squared']:.3f}, {r['n']} points"
         for r in tables["regression"].to_dict("records")
         if r["n"] > 1
     ]
     if slopes:
         lines += [f"slope of the area per image, {unit}², against the concentration", *_first(slopes, "regression.csv")]
     return "\n".join(lines)
+
+
+def _estimate(value: float, low: float, high: float, digits: int) -> str:
+    """A slope with its interval; a line through two points has none."""
+    interval = "no interval from two points" if math.isnan(low) else f"{low:.{digits}g} .. {high:.{digits}g}"
+    return f"{value:.{digits}g} ({interval})"
 
 
 def _tests_listed(tests: pd.DataFrame, compared: str, alpha: float) -> list[str]:
