@@ -16,7 +16,7 @@ from pcs_detect.training.engine.train import train
 def rendered(out: Path, count: int = 8) -> Path:
     """A small data set of pcs-render; the same command again resumes where it stopped."""
     settings = Path(__file__).resolve().parents[1] / "benchmarks" / "settings" / "microscope.yaml"
-    options = ["--settings", settings, "--profile", "draft", "--count", count, "--seed", 1, "--out", out]
+    options = ["--settings", settings, "--profile", "draft", "--count", count, "--validation", 2, "--seed", 1, "--out", out]
     subprocess.run(["pcs-render", "render", *map(str, options)], check=True)
     return out
 

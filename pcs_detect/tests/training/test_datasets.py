@@ -278,6 +278,8 @@ def test_splits_share_no_image_and_lose_none(folders, kind):
     if kind != "shards":
         with pytest.raises(InputError, match="is not split by itself"):
             opened(folders, kind, split="train")
+    with pytest.raises(DataError, match="say how many are for validation with --validation N"):
+        opened(folders, kind, split="validation", validation=0)
         with pytest.raises(DataError, match="no images left"):
             opened(folders, kind, split="train", validation=len(SCENES))
 

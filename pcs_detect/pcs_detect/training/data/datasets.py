@@ -112,7 +112,10 @@ class CrystalDataset(Dataset[dict[str, Any]]):
         if first is not None:
             self._keep(np.arange(min(first, len(self))))
         if not len(self):
-            raise DataError(f"{data} has no images left with split={split!r}, validation={validation}, {labelled_only=}")
+            raise DataError(
+                f"{data} has no images left with split={split!r}, validation={validation}, {labelled_only=}"
+                + ("; say how many are for validation with --validation N" if split is not None else "")
+            )
 
     def full_init(self) -> None:
         """Nothing: it is ready when made. mmengine calls this."""
