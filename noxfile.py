@@ -108,7 +108,8 @@ def gpu_detect(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Make the gallery and build the site into site/; a broken link or a name that is gone is an error."""
     install(session, ".[data,cpu]")
-    install(session, "mkdocs-material", "mkdocstrings[python]", constraints=".ci/constraints-docs.txt")
+    # ruff breaks the lines of long signatures
+    install(session, "mkdocs-material", "mkdocstrings[python]", "ruff", constraints=".ci/constraints-docs.txt")
     session.run("python", "docs/pictures.py")
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
