@@ -269,6 +269,8 @@ def test_splits_share_no_image_and_lose_none(folders, kind):
         if kind != "shards":
             assert parts[1] == list(range(len(SCENES)))[-count:]
     assert ids(opened(folders, kind, validation=3)) == list(range(len(SCENES)))
+    with pytest.raises(DataError, match="say how many are for validation with --validation N"):
+        opened(folders, kind, split="validation", validation=0)
     with pytest.raises(InputError, match="take fewer"):
         opened(folders, kind, split="train", validation=99)
     with pytest.raises(InputError, match="validation is -1"):
@@ -278,8 +280,6 @@ def test_splits_share_no_image_and_lose_none(folders, kind):
     if kind != "shards":
         with pytest.raises(InputError, match="is not split by itself"):
             opened(folders, kind, split="train")
-    with pytest.raises(DataError, match="say how many are for validation with --validation N"):
-        opened(folders, kind, split="validation", validation=0)
         with pytest.raises(DataError, match="no images left"):
             opened(folders, kind, split="train", validation=len(SCENES))
 
