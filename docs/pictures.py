@@ -27,13 +27,16 @@ def steps() -> list[type[Step]]:
     return [kind for kind in found if inspect.isclass(kind) and issubclass(kind, Step) and kind is not Step]
 
 
-def picture(kind: type[Step]) -> np.ndarray:
-    """(H, W) the same picture before, and several times after, a step that is certain."""
+def picture(kind: type[Step]) -> np.ndarray | None:
+    """(H, W) the same picture before, and several times after, a certain step; None for one that drops objects alone."""
     image, target, _ = pa.PcsDataset(sample_path())[1]
     step = kind(p=1.0) if "p" in inspect.signature(kind).parameters else kind()
     images, targets = image[None].repeat(SHOWN, 1, 1, 1), [target] * SHOWN
     out, _ = step(images, targets, index=torch.arange(SHOWN), epoch=1)
-    tiles = [image[0].float() / 255, *out[:, 0]]
+    before = image[0].float() / 255
+    if torch.equal(out[:, 0], before.expand_as(out[:, 0])):
+        return None
+    tiles = [before, *out[:, 0]]
     tiles = [t[:SIDE, :SIDE] for t in tiles]
     gap = torch.ones(SIDE, 6)
     row = torch.cat([p for t in tiles for p in (t, gap)][:-1], 1)
@@ -46,8 +49,11 @@ def main() -> None:
     lines = ["# Gallery", "", "Every step, certain, on the same picture: before, and four times after.", ""]
     for kind in steps():
         summary = (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
-        Image.fromarray(picture(kind)).save(folder / f"{kind.__name__}.png")
-        lines += [f"## {kind.__name__}", "", summary, "", f"![{kind.__name__}](steps/{kind.__name__}.png)", ""]
+        lines += [f"## {kind.__name__}", "", summary, ""]
+        shown = picture(kind)
+        if shown is not None:
+            Image.fromarray(shown).save(folder / f"{kind.__name__}.png")
+            lines += [f"![{kind.__name__}](steps/{kind.__name__}.png)", ""]
         lines += ["```python", f"images = pa.{kind.__name__}()(images)", "```", ""]
     (HERE / "gallery.md").write_text("\n".join(lines))
 
