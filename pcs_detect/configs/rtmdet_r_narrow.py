@@ -1,23 +1,16 @@
-"""RTMDet-R narrow, the network that ships, random weights, noise of microscopes and of the paper, 60 epochs
+"""RTMDet-R narrow, the network that ships, random weights, microscope noise, 60 epochs
 
 2.1 M parameters from stride 4. The statistics of batch norms are stored when training ends, so a crystal's score does not
 depend on what else is in its tile. Training pictures are crops of 256 px from rendered pictures of 384 px, at scales of 0.67 to
-2; two of three look like photographs, one is as noisy as the paper's."""
+2."""
 
 _base_ = "./rtmdet_r_tiny.py"
 
 epochs = 60
 rate = 0.001
 
-size = 256  # px of a training picture
-microscope = [dict(type="microscope_pipeline", size=size, scale=(0.5, 2.0), min_edge=2.0)]
-published = [
-    dict(type="RandomCrop", size=size, scale=(0.5, 2.0)),
-    dict(type="default_pipeline", min_edge=2.0),
-]
-
 model = dict(
-    data_preprocessor=dict(augment=[microscope, microscope, published]),
+    data_preprocessor=dict(augment=[dict(type="microscope_pipeline", size=256, scale=(0.5, 2.0), min_edge=2.0)]),
     backbone=dict(widen_factor=0.25, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=48),
     bbox_head=dict(in_channels=48, feat_channels=48),
