@@ -34,8 +34,10 @@ def run(out: Path, epochs: int, batch_size: int, workers: int, seed: int, device
         pin_memory=device.type == "cuda",
     )
     loader = AugmentedLoader(batches, default_pipeline(seed), device)
-    for _ in loader:  # warm-up: starts the workers, loads libraries
-        pass
+    with Progress("warming up; kernels are compiled once") as progress:
+        progress(0, len(data))
+        for warm, _ in enumerate(loader, 1):  # starts the workers, loads libraries
+            progress(min(warm * batch_size, len(data)), len(data))
     _wait_for(device)
     images = objects = 0
     with Progress("augmenting") as progress:
