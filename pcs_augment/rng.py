@@ -173,7 +173,7 @@ def halves(key: Tensor, lane: int, count: int) -> Tensor:
     else:
         n = torch.arange(calls, device=key.device)
         words = philox(n, 0, lane, 0, key[..., :1], key[..., 1:])
-    return split_words(words).flatten(-2)[..., :count]
+    return split_words(words).flatten(-2)[..., :count].contiguous()  # laid out as the kernels lay it
 
 
 def split_words(words: tuple[Tensor, ...]) -> Tensor:

@@ -289,9 +289,9 @@ def test_a_lock_ends_with_its_process_even_where_workers_of_it_live_on(tmp_path)
     code = (
         "import os, sys, time; from pcs_detect.files import locked\n"
         "with locked(sys.argv[1]):\n"
-        "    if os.fork() == 0:\n"
-        "        time.sleep(30); os._exit(0)\n"
-        "    print('held', flush=True); time.sleep(30)\n"
+        "    if os.fork() == 0:\n"  # says so itself: only then has it let go of the lock
+        "        print('held', flush=True); time.sleep(30); os._exit(0)\n"
+        "    time.sleep(30)\n"
     )
     run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
     assert run.stdout.readline() == "held\n"

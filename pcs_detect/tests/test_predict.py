@@ -268,7 +268,7 @@ def test_the_command_writes_and_tells(tmp_path, capsys, monkeypatch):
             parser = argparse.ArgumentParser(prog="pcs-detect")
             command.add(parser.add_subparsers(required=True))
             given = ["predict", *map(str, words), "--out", str(tmp_path / "out"), "--device", "cpu", "--score", "0.05"]
-            args = parser.parse_args([*given, "--checkpoint", ""])
+            args = parser.parse_args([*given, "--checkpoint", "any"])
             args.run(args, given)
 
         return cli.guarded("pcs-detect", work), *capsys.readouterr()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,18 @@ def test_each_call_fits_its_time_and_its_files(checkup):
     assert len({s.name for s in checkup.STAGES}) == len(checkup.STAGES)
 
 
+def gone(status):
+    """Whether a process that was killed ends within ten seconds: on a busy machine that takes a moment."""
+    for _ in range(100):
+        try:
+            if "zombie" in status.read_text():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def test_a_stage_past_its_limit_is_stopped_with_what_it_started_and_keeps_what_it_found(checkup, tmp_path, monkeypatch):
     (tmp_path / "stages.py").write_text(ENDLESS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -81,8 +94,7 @@ def test_a_stage_past_its_limit_is_stopped_with_what_it_started_and_keeps_what_i
     assert found["status"] == "stopped after 9 s"
     assert found["headline"] == "so far"
     assert json.loads((tmp_path / "endless.json").read_text()) == found
-    status = Path(f"/proc/{found['child']}/status")
-    assert not status.exists() or "zombie" in status.read_text()
+    assert gone(Path(f"/proc/{found['child']}/status"))
     assert "| endless | stopped after 9 s |" in checkup.table(1, "cpu", [found])
 
 

@@ -17,6 +17,7 @@ import pcs_augment as pa
 from pcs_augment import raster
 from pcs_augment.bench import worst_case
 from pcs_augment.noise.interference import resonant
+from pcs_augment.rng import halves
 
 pytest.importorskip("triton", reason="there is no Triton for this system")
 
@@ -318,13 +319,15 @@ class Calls(TorchDispatchMode):
 def operator_calls():
     images, targets = random_images(2, 10, 12, 2), random_targets([2, 1], 10, 12)
     calls = Calls()
-    for step in STEPS:
+    for step in (*STEPS, pa.Pipeline([pa.Rotate90(), pa.Flip()])):  # together, these move pixels once
         plan = step.draw(images.shape, targets)
         arguments = on_device(images, targets)
         with calls:
-            step.apply(*arguments, plan)
+            for kernels in ("numba", "torch"):  # images one by one, and whole batches
+                by(kernels, step.apply, *arguments, plan)
     with calls:
         pa.equalize(images.to(DEVICE))
+        halves(torch.tensor([[1, 2], [3, 4]], device=DEVICE), 2, 5)  # which other operators call
     return calls.seen
 
 

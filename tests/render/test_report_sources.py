@@ -84,10 +84,14 @@ def test_labels_that_lie_high_are_moved_down(tmp_path):
         assert picture.polygons[0][:, 1].min() == y - 10
 
 
+def test_an_annotation_of_no_image_is_refused(tmp_path):
+    with pytest.raises(DataError, match="image 7"):
+        report.load(pcs_file(tmp_path, [{**BOX, "image_id": 7}]))
+
+
 @pytest.mark.parametrize(
-    ("annotation", "told"),
+    ("annotation", "why"),
     [
-        ({**BOX, "image_id": 7}, "image 7"),
         ({**BOX, "bbox": [1, 2, 3]}, "bbox"),
         ({**BOX, "bbox": [1, 2, 0, 4, 5]}, "positive sides"),
         ({**BOX, "bbox": [1, 2, float("nan"), 4, 5]}, "bbox"),
@@ -95,9 +99,11 @@ def test_labels_that_lie_high_are_moved_down(tmp_path):
         ({**BOX, "bbox": [1, 2, 3, 4], "segmentation": [[1, 1, 2]]}, "segmentation"),
     ],
 )
-def test_broken_annotations_are_named(tmp_path, annotation, told):
-    with pytest.raises(DataError, match=told):
-        report.load(pcs_file(tmp_path, [annotation]))
+def test_broken_annotations_are_named_and_skipped(tmp_path, annotation, why):
+    """As data sets read them."""
+    with pytest.warns(UserWarning, match=f"1 annotations cannot be used and are skipped.*{why}"):
+        sample = report.load(pcs_file(tmp_path, [{**BOX, **HULL}, annotation]))
+    assert sample.counts.sum() == 1
 
 
 def test_files_that_are_no_data_set(tmp_path):

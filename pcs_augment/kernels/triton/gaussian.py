@@ -65,7 +65,7 @@ def blurred(
 ) -> None:
     """Blur image rows[a] of the source; store it, add it or multiply by it at image sample[a] of ``out``."""
     channels, height, width = channels_of(source)
-    order = torch.arange(len(taps), device=source.device)
+    order = torch.arange(len(taps), device=source.device, dtype=sample.dtype)  # of one type, or the kernel compiles twice
     between = torch.empty(len(taps), channels, height, width, device=source.device)
     across, per_channel = tiles(height, width)
     sizes = (taps, reach, taps.shape[1] - 1, channels, height, width, across, per_channel * channels)
@@ -77,5 +77,5 @@ def blurred(
 
 def add_blurred(images: Tensor, sample: Tensor, maps: Tensor, taps: Tensor, reach: Tensor) -> None:
     """Add blurred maps (A, 1, H, W) to every channel and clip; everything on the device."""
-    order = torch.arange(len(sample), device=images.device)
+    order = torch.arange(len(sample), device=images.device, dtype=sample.dtype)
     blurred(maps, order, taps, reach, images, sample, add=images.shape[1])

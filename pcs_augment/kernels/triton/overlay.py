@@ -30,8 +30,9 @@ def mask(images: Tensor, sample: Tensor, taps: Tensor, shapes: Tensor) -> None:
     channels, height, width = channels_of(images)
     across, per_image = tiles(height, width)
     for some in in_goes(len(sample), 2 * height * width):
-        where, weights, reach, rows = sent(images, sample[some], taps[some], gaussian.reach_of(taps[some]), shapes[some])
+        reach = gaussian.reach_of(taps[some]).int()
+        where, weights, reach, rows = sent(images, sample[some].int(), taps[some], reach, shapes[some])
         visible = torch.empty(len(where), 1, height, width, device=images.device)
         launch(_visible, len(where) * per_image, visible, rows, height, width, across, per_image, TX=TILE_X, TY=TILE_Y)
-        order = torch.arange(len(where), device=images.device)
+        order = torch.arange(len(where), device=images.device, dtype=where.dtype)
         blurred(visible, order, weights, reach, images, where, multiply=channels)
