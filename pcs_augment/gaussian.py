@@ -36,8 +36,8 @@ def weights(kernel: NDArray[np.int64], sigma: float | None = None) -> NDArray[np
 
 
 def reach_of(taps: Tensor) -> Tensor:
-    """(A, 1 + r) weights to (A,) distances of the farthest that is not zero."""
-    return (taps[:, 1:] != 0).sum(1)
+    """(A, 1 + r) weights to (A,) int32 distances of the farthest that is not zero."""
+    return (taps[:, 1:] != 0).sum(1, dtype=torch.int32)
 
 
 def by_reach(taps: Tensor) -> Iterator[tuple[Tensor, int]]:

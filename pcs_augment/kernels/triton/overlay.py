@@ -30,8 +30,8 @@ def mask(images: Tensor, sample: Tensor, taps: Tensor, shapes: Tensor) -> None:
     channels, height, width = channels_of(images)
     across, per_image = tiles(height, width)
     for some in in_goes(len(sample), 2 * height * width):
-        reach = gaussian.reach_of(taps[some]).int()
-        where, weights, reach, rows = sent(images, sample[some].int(), taps[some], reach, shapes[some])
+        numbers, reaches = sample[some].int(), gaussian.reach_of(taps[some])
+        where, weights, reach, rows = sent(images, numbers, taps[some], reaches, shapes[some])
         visible = torch.empty(len(where), 1, height, width, device=images.device)
         launch(_visible, len(where) * per_image, visible, rows, height, width, across, per_image, TX=TILE_X, TY=TILE_Y)
         order = torch.arange(len(where), device=images.device, dtype=where.dtype)
