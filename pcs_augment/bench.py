@@ -22,6 +22,7 @@ from . import __version__
 from .base import Augmentation
 from .data import PcsDataset, collate
 from .errors import InputError
+from .extras import missing
 from .files import written
 from .pipeline import Pipeline, default_pipeline
 from .sample import sample_path
@@ -139,7 +140,7 @@ def processor() -> str:
 def check_chart() -> None:
     """Raises InputError where there is nothing to draw a chart with; found out before the work, not after it."""
     if find_spec("matplotlib") is None:
-        raise InputError("the chart needs matplotlib: pip install 'pcs-augment[cli]'")
+        raise InputError(missing("matplotlib", "the chart"))
 
 
 def chart(measured: list[Row], title: str, path: Path) -> None:

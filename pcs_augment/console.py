@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, PcsError
+from .extras import missing
 
 MINUTE = 60.0  # seconds between lines where there is no terminal
 OnProgress = Callable[[int, int], None]  # told how many are done, of how many; a ``Progress`` is one
@@ -52,7 +53,7 @@ def guarded(
         except PcsError as e:
             message = str(e)
         except ModuleNotFoundError as e:
-            message = f"{e.name} is not installed: pip install 'pcs-augment[{extra}]'"
+            message = missing(e.name or str(e), command=extra)
         except OSError as e:
             message = f"{e.filename or 'output'}: {e.strerror or e}"
             # or the interpreter would try once more, and complain, on its way out
@@ -194,7 +195,7 @@ def _tqdm() -> Any:
     try:
         from tqdm import tqdm
     except ImportError as e:
-        raise InputError("the progress bar needs tqdm: pip install 'pcs-augment[cli]'") from e
+        raise InputError(missing("tqdm", "the progress bar")) from e
     return tqdm
 
 

@@ -4,7 +4,7 @@ A function that has faster implementations is written in torch (or NumPy) beside
 ``operator`` makes it the operator ``pcs_augment::name`` of torch.library; its first argument may be on any device, the tables
 that say what to do with it are on the host. ``on_host`` does the same for functions of NumPy arrays. A function ``name`` of a
 module ``steps.tone`` is sped up by the function of that name and signature in ``kernels/numba/tone.py`` for tensors on a CPU
-(``pip install 'pcs-augment[cpu]'``), and in ``kernels/triton/tone.py`` for tensors on a CUDA device (Triton comes with torch's
+(``pip install ".[cpu]"``), and in ``kernels/triton/tone.py`` for tensors on a CUDA device (Triton comes with torch's
 CUDA wheels for Linux). These files are imported when first needed, and only from here. They give the same bits as the
 definition, which tests hold them to.
 

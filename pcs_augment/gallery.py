@@ -16,6 +16,7 @@ from .base import Augmentation, Step
 from .coco_json import SUFFIXES
 from .data import PcsDataset, read_grey
 from .errors import DataError, InputError
+from .extras import install
 from .files import made_folder, written
 from .microscope import microscope_pipeline
 from .pipeline import Pipeline, default_pipeline
@@ -254,7 +255,7 @@ def _font(size: int) -> Any:
     try:
         return ImageFont.load_default(size)
     except (TypeError, ImportError) as e:  # before Pillow 10.1 it takes no size; without FreeType there is no outline font
-        raise InputError("drawing needs Pillow 10.1 or newer: pip install --upgrade 'pcs-augment[cli]'") from e
+        raise InputError(f"drawing needs Pillow 10.1 or newer, with FreeType; {install('cli')}") from e
 
 
 def _fitted(text: str, width: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError, InputError
+from .extras import missing
 
 MAX_PIXELS = 2**28
 SCALES = (1023, 4095, 16383, 65535)  # whites of cameras of 10, 12, 14 and 16 bits
@@ -50,7 +51,7 @@ def read_grey(
     try:
         from PIL import Image, ImageOps
     except ImportError as e:
-        raise DataError("reading images needs Pillow: pip install pillow") from e
+        raise DataError(missing("PIL", "reading images")) from e
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -1,7 +1,7 @@
 """The pipeline as the published code works, to time the library against: one image at a time, 8-bit steps in OpenCV, Perlin
 noise from the SIMD library ``pyfastnoisesimd``, as published, its own random numbers.
 
-Needs pip install 'pcs-augment[reference]', and pyfastnoisesimd or, where that cannot be built, the slower package ``noise``.
+Needs ``pip install ".[reference]"``, and pyfastnoisesimd or, where that cannot be built, the slower package ``noise``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError, PcsError
+from .extras import install
 from .ragged import AnyTarget
 from .reference.noise import blend, interference, noise_layer
 from .reference.steps import flip, rotate90, spline
@@ -102,7 +103,7 @@ def noise_package() -> ModuleType:
                 return import_module(name)
     raise PcsError(
         "the published pipeline needs Perlin noise that is compiled: pip install --no-build-isolation pyfastnoisesimd "
-        "(which calls np.product, so NumPy 1), or pip install noise"
+        f"(which calls np.product, so NumPy 1), or {install('noise')}"
     )
 
 

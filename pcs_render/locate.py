@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pcs_augment.extras import install
+
 from .errors import BlenderError
 
 VERSION = (4, 5)  # the long-term-support series whose pictures the profiles were measured on
@@ -19,7 +21,7 @@ PYTHON = (3, 11)  # the only one that bpy of this series runs under
 VARIABLE = "PCS_RENDER_BLENDER"
 WORKER = Path(__file__).with_name("_worker.py")
 WAYS = (
-    'install it with pip install "pcs-augment[blender]" (Python 3.11), or into an environment of its own with '
+    f"install it ({install('blender')}, with Python 3.11), or into an environment of its own with "
     f"pcs-render install-blender, or name a blender executable or a Python that has bpy with --blender or {VARIABLE}"
 )
 
@@ -125,7 +127,7 @@ def require_version(version: str, where: str) -> None:
     if tuple(re.findall(r"\d+", version)[:2]) != tuple(map(str, VERSION)):
         raise BlenderError(
             f"{where} has Blender {version}; version {'.'.join(map(str, VERSION))} is needed, because others make other "
-            f"pictures. With pip: {where if 'python' in Path(where).name else 'python3.11'} -m pip install 'bpy==4.5.*'"
+            f'pictures. With pip: {where if "python" in Path(where).name else "python3.11"} -m pip install "bpy==4.5.*"'
         )
 
 
@@ -139,5 +141,5 @@ def explained(reason: str, where: str) -> str:
             return f"Blender needs {library}: apt-get install {debian} (Debian, Ubuntu) or dnf install {fedora} (Fedora)"
         return f"Blender needs {library}; install the package of your system that brings it"
     if "No module named 'bpy'" in reason:
-        return f"{where} has no bpy; {where} -m pip install 'bpy==4.5.*', or {WAYS}"
+        return f'{where} has no bpy; {where} -m pip install "bpy==4.5.*", or {WAYS}'
     return f"{where} cannot import bpy: {reason}"

@@ -3,7 +3,7 @@
 ``apply`` follows a one-sample Plan in float64 NumPy: own random streams, exact equalisation, brute-force distances. Its step
 functions take (C, H, W) images in [0, 1], the step with its settings, and the plan's tables for it.
 
-Needs pip install 'pcs-augment[reference]'.
+Needs ``pip install ".[reference]"`` in a checkout.
 """
 
 from __future__ import annotations

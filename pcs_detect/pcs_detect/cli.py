@@ -16,6 +16,7 @@ from collections.abc import Callable
 from . import __version__
 from .commands import convert, export, predict, report, score, sizes, training
 from .errors import PcsDetectError
+from .extras import install
 from .processes import first_process
 
 
@@ -103,10 +104,7 @@ def _told(e: Exception) -> str:
     if torch is not None and isinstance(e, torch.OutOfMemoryError):
         return "the GPU's memory is full; use a smaller --batch-size, more --gpus, or --amp"
     if isinstance(e, ModuleNotFoundError) and not _is_ours(e):
-        return (
-            f'{e.name} is not installed. Training, tests and exports need the training half, "./pcs_detect[train]": torch, '
-            "then OpenMMLab's packages, which are compiled (10 minutes); the README of pcs_detect has the two lines"
-        )
+        return f"{e.name} is not installed; {install(e.name or '')}"
     if not _is_ours(e):
         return ""
     text = str(e).strip()

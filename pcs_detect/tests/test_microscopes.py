@@ -87,7 +87,7 @@ def test_every_plane_is_a_photograph_with_its_scale(tmp_path, monkeypatch, made,
 def test_without_the_package_the_error_says_what_to_install(tmp_path, monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, package, None)
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(DataError, match=r'pip install "pcs-detect\[microscopes\]", or export TIFF'):
+    with pytest.raises(DataError, match=r'export TIFF.*pip install "\./pcs_detect\[microscopes\]"'):
         read_photograph(tmp_path / name)
 
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pcs_augment.console import OnProgress
+from pcs_augment.extras import missing
 from pcs_augment.files import written
 
 from .. import __version__
@@ -55,7 +56,7 @@ def connected(address: str) -> Iterator[Any]:
     try:
         import ray
     except ImportError as e:
-        raise InputError('rendering on a cluster needs Ray; install it with pip install "pcs-augment[cluster]"') from e
+        raise InputError(missing("ray", "rendering on a cluster")) from e
     ray.cloudpickle.register_pickle_by_value(on_node)
     if ray.is_initialized():
         yield ray

@@ -15,7 +15,7 @@ LAG = 90.0  # seconds after which a network file system shows every node what an
 
 def foreign(version):
     """Why pcs_render here is not the driver's, or does not work; empty if all is well."""
-    advice = f"install version {version}, which the driver has, on every node: pip install 'pcs-augment[cluster]'"
+    advice = f'install version {version}, which the driver has, on every node: pip install ".[cluster]" in its checkout'
     try:
         import pcs_render
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pcs_augment.extras import missing
+
 from ..errors import DataError, InputError
 
 Floats = NDArray[np.float32]
@@ -259,7 +261,7 @@ def _decode(png: bytes, strict: bool) -> NDArray[np.uint8]:
     try:
         from PIL import Image
     except ImportError as e:
-        raise DataError("reading images needs Pillow: pip install pillow") from e
+        raise DataError(missing("PIL", "reading images", command="render")) from e
     if strict and not png.endswith(_END):
         raise DataError("the picture does not end as a PNG file does")
     try:

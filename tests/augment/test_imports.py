@@ -15,7 +15,7 @@ PACKAGES = {"pcs_augment": ROOT, "pcs_render": ROOT, "pcs_detect": ROOT / "pcs_d
 # From the ground up; a name stands for a file or a folder. Files of one floor may import each other, those above them may not.
 FLOORS = {
     "pcs_augment": [
-        {"errors", "files", "console", "sample"},
+        {"errors", "extras", "files", "console", "sample"},
         {"dispatch", "eager", "checks", "memory", "plan", "transfer", "turns", "sums", "boxes"},
         {"rng", "ragged", "keys", "raster", "gaussian", "coco_json"},
         {"noise", "targets", "fields", "stamps"},
@@ -43,7 +43,7 @@ FLOORS = {
         {"cli"},
     ],
     "pcs_detect": [
-        {"errors", "processes"},
+        {"errors", "extras", "processes"},
         {"boxes", "files", "models", "overlaps", "results"},
         {"crystals", "photographs"},
         {"labels", "inference"},
@@ -55,7 +55,7 @@ FLOORS = {
     ],
 }
 # what pcs_render has in common with pcs_augment: nothing of it loads torch (tests/augment/test_start.py)
-SHARED = {"errors", "files", "console", "boxes", "coco_json", "images"}
+SHARED = {"errors", "extras", "files", "console", "boxes", "coco_json", "images"}
 
 
 def modules(package: str) -> dict[str, Path]:

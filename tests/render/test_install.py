@@ -138,7 +138,7 @@ def test_a_blender_executable_runs_the_worker_as_a_script_without_the_user_s_set
 
 
 def test_blender_is_looked_for_in_the_documented_order(tmp_path, monkeypatch):
-    with pytest.raises(BlenderError, match=r'pip install "pcs-augment\[blender\]".*pcs-render install-blender'):
+    with pytest.raises(BlenderError, match=r'pip install "\.\[blender\]".*pcs-render install-blender'):
         locate.find()
     private = locate.private_python()
     private.parent.mkdir(parents=True)

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ..errors import DataError, InputError
+from ..extras import install
 from ..files import written
 from .spreadsheets import ENDINGS, Sheet, numbers_of, read_sheet
 
@@ -92,7 +93,7 @@ def read_table(path: str | Path, needs: Sequence[str] = COLUMNS) -> pd.DataFrame
         else:
             table = _typed(read_sheet(path))
     except ImportError:
-        raise InputError(f"{path}: Parquet needs pyarrow; pip install pyarrow, or use CSV") from None
+        raise InputError(f"{path}: Parquet needs pyarrow; use CSV, or {install('pyarrow')}") from None
     except (OSError, ValueError, UnicodeDecodeError) as e:  # pandas' and pyarrow's errors are ValueErrors
         raise DataError(f"{path}: cannot be read as a {kind[1:]} table: {e}") from None
     missing = [c for c in needs if c not in table.columns]
@@ -104,7 +105,7 @@ def read_table(path: str | Path, needs: Sequence[str] = COLUMNS) -> pd.DataFrame
 def check_parquet(path: str | Path) -> None:
     """Raises InputError where a Parquet file cannot be written for want of pyarrow."""
     if Path(path).suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise InputError(f"{path}: Parquet needs pyarrow; pip install pyarrow, or leave it away and use the CSV file")
+        raise InputError(f"{path}: Parquet needs pyarrow; leave it away and use the CSV file, or {install('pyarrow')}")
 
 
 def _check_suffix(path: Path) -> None:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from ..boxes import Floats
 from ..errors import InputError, InstallationError
+from ..extras import TRAINING, install
 from ..models import shipped
 from ..photographs.grey import Grey
 from .look import Look
-
-TRAINING = {"torch", "mmengine", "mmcv", "mmdet", "mmrotate", "pcs_augment", "pcs_render"}  # modules of the extra ``train``
 
 
 @runtime_checkable
@@ -89,6 +88,6 @@ def _checkpoint(
             raise
         raise InstallationError(
             f"{path} is a checkpoint, which needs the training half ({e.name} is not installed). Use the detector that comes "
-            "with pcs-detect, or one that 'pcs-detect export' wrote (.onnx), or install the training half as the README says"
+            f"with pcs-detect, or one that 'pcs-detect export' wrote (.onnx), or {install('mmcv')}"
         ) from e
     return found.CheckpointNetwork(path, device, config=config, score=score, iou=iou, amp=amp)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..boxes import Floats
 from ..errors import DataError, InputError, InstallationError
+from ..extras import install
 from ..photographs.grey import Grey
 from .decoding import decoded, suppressed
 from .look import Look
@@ -87,7 +88,7 @@ def _session(content: bytes, path: Path, device: str | None, threads: int | None
     try:
         import onnxruntime
     except ImportError as e:
-        raise InstallationError(f"onnxruntime cannot be imported ({e}); install it with: pip install onnxruntime") from e
+        raise InstallationError(f"onnxruntime cannot be imported ({e}); {install('onnxruntime')}") from e
     if device not in (None, "cpu", "cuda"):
         raise InputError(f"device {device!r}: it is 'cpu' or 'cuda'")
     there = "CUDAExecutionProvider" in onnxruntime.get_available_providers()

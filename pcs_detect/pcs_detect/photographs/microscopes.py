@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..extras import install
 from .frames import MAX_PIXELS, Frame, Scale
 from .scale import square
 
@@ -170,8 +171,7 @@ def _opened(path: Path) -> Iterator[Any]:
         module = importlib.import_module(package)
     except ImportError:
         raise DataError(
-            f'{path}: a {name} file; to read it, pip install "pcs-detect[microscopes]", or export TIFF with the microscope\'s '
-            "own program"
+            f"{path}: a {name} file; export TIFF with the microscope's own program, or to read it {install(package)}"
         ) from None
     with getattr(module, kind)(os.fspath(path)) as file:
         yield file

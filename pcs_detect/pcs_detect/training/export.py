@@ -114,7 +114,9 @@ def _write_onnx(dense: Any, image: torch.Tensor, path: Path, half: bool, descrip
         import onnx
         import onnxscript  # noqa: F401  # torch's exporter needs it
     except ModuleNotFoundError as e:
-        raise InputError(f"ONNX needs the package {e.name}: pip install onnx onnxscript") from None
+        raise InputError(
+            f"ONNX needs the package {e.name}, which the training half brings: pip install onnx onnxscript"
+        ) from None
     rows, columns = (torch.export.Dim(name, min=1, max=2048) for name in ("rows", "columns"))
     free: dict[int, Any] = {2: STEP * rows, 3: STEP * columns}
     if not dense.one_by_one:

@@ -14,11 +14,8 @@ import sys
 import types
 
 from ..errors import InstallationError
+from ..extras import install
 
-INSTALL = (
-    'pip install torch ninja psutil hatchling editables "setuptools>=77" && '
-    'MMCV_WITH_OPS=1 pip install --no-build-isolation "./pcs_detect[train]"'
-)
 REBUILD = "MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir --force-reinstall onedl-mmcv"
 
 
@@ -32,7 +29,7 @@ def check() -> None:
         try:
             importlib.import_module(module)
         except ImportError as e:
-            raise InstallationError(f"{distribution} cannot be imported ({e}); install everything with\n  {INSTALL}") from e
+            raise InstallationError(f"{distribution} cannot be imported ({e}); {install('mmcv')}") from e
     try:
         importlib.import_module("mmcv._ext")
     except ImportError as e:
@@ -69,7 +66,7 @@ def _import_mmrotate() -> None:
             for part in ("datasets", "evaluation", "models", "visualization"):
                 importlib.import_module(f"mmrotate.{part}")
     except ImportError as e:
-        raise InstallationError(f"onedl-mmrotate cannot be imported ({e}); install everything with\n  {INSTALL}") from e
+        raise InstallationError(f"onedl-mmrotate cannot be imported ({e}); {install('mmcv')}") from e
     finally:
         if absent:  # other libraries look whether it is there
             sys.modules.pop("torchvision", None)

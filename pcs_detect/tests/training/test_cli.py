@@ -11,6 +11,7 @@ from tiny_training import write_config, write_data
 from pcs_detect import cli
 from pcs_detect.commands import arguments
 from pcs_detect.errors import DataError, InputError
+from pcs_detect.extras import TRAINING_HALF
 from pcs_detect.training import configs
 from pcs_detect.training.engine import train
 from pcs_detect.training.engine.checkpoints import write_checkpoint
@@ -241,9 +242,9 @@ def stop(error):
         (stop(DataError("Caught DataError in DataLoader worker process 0.\nFile x\npcs_detect.errors.DataError: a.png: gone")),
          1, "pcs-detect: error: a.png: gone"),
         (stop(ModuleNotFoundError("no", name="yapf")), 1,
-         "pcs-detect: error: yapf is not installed. Training, tests and exports need the training half, "
-         '"./pcs_detect[train]": torch, '
-         "then OpenMMLab's packages, which are compiled (10 minutes); the README of pcs_detect has the two lines"),
+         f"pcs-detect: error: yapf is not installed; install {TRAINING_HALF}"),
+        (stop(ModuleNotFoundError("no", name="pandas.core")), 1,
+         "pcs-detect: error: pandas.core is not installed; in the folder of the checkout run: pip install ./pcs_detect"),
     ],
 )  # fmt: skip
 def test_what_stops_a_command_becomes_a_status_and_a_line(work, status, line, capsys):
