@@ -85,7 +85,7 @@ def microscope_pipeline(
             Debris(p=0.35),
             Scratches(p=0.15),
             DropEdge(p=0.35),
-            CrossedPolarisers(p=0.08),
+            CrossedPolarisers(p=0.15),
             Vignette(p=0.7),
             WellWall(p=0.2),
             Splines(p=0.1, curves=(1, 4)),

@@ -9,8 +9,14 @@ _base_ = "./rtmdet_r_tiny.py"
 epochs = 60
 rate = 0.001
 
+crop = dict(type="RandomCrop", size=256, scale=(0.5, 2.0))
+microscope = [dict(type="microscope_pipeline", size=256, scale=(0.5, 2.0), min_edge=2.0)]
+published = [crop, dict(type="MinEdge", min_edge=2.0), dict(type="default_pipeline")]
+plain = [crop, dict(type="MinEdge", min_edge=2.0), dict(type="Rotate90"), dict(type="Flip")]
+
 model = dict(
-    data_preprocessor=dict(augment=[dict(type="microscope_pipeline", size=256, scale=(0.5, 2.0), min_edge=2.0)]),
+    # of eight pictures, four look like photographs, three are as noisy as the paper's, one is as rendered
+    data_preprocessor=dict(augment=[microscope] * 4 + [published] * 3 + [plain]),
     backbone=dict(widen_factor=0.25, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=48),
     bbox_head=dict(in_channels=48, feat_channels=48),

@@ -155,6 +155,22 @@ def test_light_between_polarisers_follows_the_angle():
             assert out[i, 0, 55:65, 55:65].mean() > ground[i] + 0.02
 
 
+def test_edges_between_polarisers_stay_dark():
+    """Lit faces are the outlines about their centres, less up to 4 px and at most 12 % of the shorter side on each side."""
+    sides = torch.tensor([[60.0, 20.0], [200.0, 100.0], [9.0, 6.0], [1.0, 1.0]])
+    boxes = torch.cat((torch.full((4, 2), 128.0), sides, torch.zeros(4, 1)), 1)
+    step = pa.CrossedPolarisers()
+    tables = step.draw((500, 1, 256, 256), [{"boxes": boxes}] * 500).steps[0]
+    x, y = (tables["masks"][c].reshape(500, 4, 4) for c in "xy")
+    edge = (sides[:, 1].numpy() - (y.max(-1) - y.min(-1))) / 2
+    for k, most in enumerate([2.4, 4.0, 0.72, 0.12]):
+        assert edge[:, k].min() >= -1e-9
+        assert edge[:, k].max() <= most + 1e-9
+    assert uniform(edge[:, 1], 0, 4)
+    assert np.allclose((x.max(-1) - x.min(-1)) / sides[:, 0].numpy(), 1 - 2 * edge / sides[:, 1].numpy())
+    assert np.allclose((x.max(-1) + x.min(-1)) / 2, 128)
+
+
 def test_marks_stay_inside_outlines_of_large_objects():
     images = torch.full((30, 1, 100, 100), 0.5)
     targets = [{"boxes": torch.tensor([[50.0, 50, 60, 30, 0.4], [10, 10, 7, 5, 0.0]])}] * 30

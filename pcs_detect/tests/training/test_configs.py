@@ -87,13 +87,27 @@ def test_detections_are_not_capped(built):
 
 
 def test_the_noise_is_the_published_pipeline(built):
-    """But for the network that ships, which is for photographs."""
+    """The network that ships, which is for photographs, draws it for three pictures of eight."""
     name, _, model = built
-    ours, published = model.data_preprocessor.pipelines[0], pa.default_pipeline(seed=0)
+    published = {"published": pa.default_pipeline(seed=0).steps}
+    shares = {"published": 1}
     if name == "rtmdet_r_narrow":
-        published = pa.Pipeline([pa.MinEdge(0.0), *pa.microscope_pipeline(size=256, min_edge=2.0).steps, pa.KeepDetectable(0)])
-    assert ours.seed == published.seed
-    assert [(type(s), s.extra_repr()) for s in ours.steps] == [(type(s), s.extra_repr()) for s in published.steps]
+        crop, least = pa.RandomCrop(256, (0.5, 2.0)), pa.MinEdge(2.0)
+        published = {
+            "published": [pa.MinEdge(0.0), crop, least, *pa.default_pipeline(seed=0).steps, pa.KeepDetectable(0)],
+            "microscope": [pa.MinEdge(0.0), *pa.microscope_pipeline(size=256, min_edge=2.0).steps, pa.KeepDetectable(0)],
+            "plain": [pa.MinEdge(0.0), crop, least, pa.Rotate90(), pa.Flip(), pa.KeepDetectable(0)],
+        }
+        shares = {"microscope": 4, "published": 3, "plain": 1}
+    ours = [_written(p.steps) for p in model.data_preprocessor.pipelines]
+    assert {p.seed for p in model.data_preprocessor.pipelines} == {0}
+    assert len(ours) == sum(shares.values())
+    for kind, share in shares.items():
+        assert ours.count(_written(published[kind])) == share, kind
+
+
+def _written(steps):
+    return [(type(s), s.extra_repr()) for s in steps]
 
 
 def test_norm_layers_do_not_decay(built):
