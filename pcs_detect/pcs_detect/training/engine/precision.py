@@ -1,4 +1,7 @@
-"""Mixed precision on CPUs: the network's convolutions in bfloat16, in the memory layout in which they are fastest."""
+"""Mixed precision on CPUs: the network's convolutions in bfloat16, in the memory layout in which they are fastest.
+
+But for depthwise ones: no instruction multiplies their matrices, and torch goes back through them in float32 in a quarter of the
+time that bfloat16 takes."""
 
 from __future__ import annotations
 
@@ -33,8 +36,11 @@ class Bfloat16Hook(Hook):
         for name in PARTS:
             part = getattr(model, name, None)
             if isinstance(part, nn.Module):
-                # a method, so that a copy of the model runs its own weights
+                # methods, so that a copy of the model runs its own weights
                 part.forward = MethodType(_forward, part)
+                for module in part.modules():
+                    if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+                        module.forward = MethodType(_depthwise, module)
 
 
 def _forward(self: nn.Module, *inputs: Any, **options: Any) -> Any:
@@ -43,6 +49,11 @@ def _forward(self: nn.Module, *inputs: Any, **options: Any) -> Any:
         return plain(self, *inputs, **options)
     with torch.autocast("cpu", torch.bfloat16):
         return _changed(plain(self, *_changed(inputs, _channels_last), **options), Tensor.float)
+
+
+def _depthwise(self: nn.Conv2d, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", enabled=False):
+        return type(self).forward(self, x.float())
 
 
 def _channels_last(x: Tensor) -> Tensor:
