@@ -1,7 +1,7 @@
 """Mixed precision on CPUs: the network's convolutions in bfloat16, in the memory layout in which they are fastest.
 
-But for depthwise ones: no instruction multiplies their matrices, and torch goes back through them in float32 in a quarter of the
-time that bfloat16 takes."""
+But for depthwise ones: no instruction multiplies their matrices, and torch goes back through them in float32 in a quarter of
+the time that bfloat16 takes."""
 
 from __future__ import annotations
 
