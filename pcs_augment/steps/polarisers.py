@@ -102,11 +102,11 @@ class CrossedPolarisers(Step):
             "fringe_y": np.cos(fringe) * every,
             "fringe_at": 2 * np.pi * u[13],
         }
-        # slanted facets at the edge send the light elsewhere
+        # slanted facets at the edge send the light elsewhere; they are equally wide on all sides
         dark = np.minimum(4 * u[14], 0.12 * short)
-        inner = np.repeat(1 - 2 * dark / np.maximum(short, 1e-6), mine.corners)
-        centre = np.repeat(mine.boxes[:, :2], mine.corners, 0)
-        face = centre + inner[:, None] * (mine.points - centre)
+        lit_part = 1 - 2 * dark[:, None] / np.maximum(mine.boxes[:, 2:4], 1e-6)
+        centre, part, angle = (np.repeat(v, mine.corners, 0) for v in (mine.boxes[:, :2], lit_part, theta))
+        face = centre + _stretched(mine.points - centre, part, angle)
         keep = np.ones(len(lit), bool)
         keep[lit] = grey >= self.faint
         made = placing.tables(instances, np.zeros(len(lit), bool), keep)
@@ -137,6 +137,13 @@ class CrossedPolarisers(Step):
             mine = {name: column[part] for name, column in objects.items()}
             _drawn(images, mine, points, table["kernel"][np.isin(table["sample"], mine["sample"])])
         return images
+
+
+def _stretched(points: NDArray, factor: NDArray, angle: NDArray) -> NDArray:
+    """(P, 2) points, each stretched by its two factors along axes that are turned by its angle."""
+    axes = np.stack((np.stack((np.cos(angle), np.sin(angle)), -1), np.stack((-np.sin(angle), np.cos(angle)), -1)), -2)
+    along = np.einsum("pij,pj->pi", axes, points) * factor
+    return np.einsum("pij,pi->pj", axes, along)
 
 
 def _drawn(images: Tensor, table: Table, points: NDArray, kernel: NDArray[np.int64]) -> None:
