@@ -16,7 +16,8 @@ plain = [crop, dict(type="MinEdge", min_edge=2.0), dict(type="Rotate90"), dict(t
 
 model = dict(
     # of eight pictures, four look like photographs, three are as noisy as the paper's, one is as rendered
-    data_preprocessor=dict(augment=[microscope] * 4 + [published] * 3 + [plain]),
+    # half of them have their grey values matched, as photographs have
+    data_preprocessor=dict(augment=[microscope] * 4 + [published] * 3 + [plain], matched=0.5),
     backbone=dict(widen_factor=0.25, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=48),
     bbox_head=dict(in_channels=48, feat_channels=48),

@@ -112,6 +112,27 @@ def preprocess_at(epoch: int, s, seed: int = 0) -> torch.Tensor:
     return CrystalPreprocessor(augment=NOISE, seed=seed)(batch(s), training=True)["inputs"]
 
 
+def test_grey_values_of_some_are_matched_as_those_of_photographs_are():
+    samples = [sample(i, 32, 48) for i in range(200)]
+    make = dict(mean=100.0, std=50.0)
+    plain = CrystalPreprocessor(**make)(batch(*samples), training=True)["inputs"][:, :, :32, :48]
+    out = CrystalPreprocessor(**make, matched=0.3)(batch(*samples), training=True)["inputs"][:, :, :32, :48]
+    changed = (out != plain).flatten(1).any(1)
+    assert abs(int(changed.sum()) - 60) < 4 * (200 * 0.3 * 0.7) ** 0.5
+    deviation, mean = torch.std_mean(out[changed].flatten(1), 1, correction=0)
+    assert mean.abs().max() < 1e-5
+    assert 0.5 <= deviation.min() < 0.56
+    assert 0.94 < deviation.max() <= 1
+    correlation = [torch.corrcoef(torch.stack((a.flatten(), b.flatten())))[0, 1] for a, b in zip(out, plain)]
+    assert min(correlation) > 1 - 1e-5
+    single = CrystalPreprocessor(**make, matched=0.3)(batch(samples[7]), training=True)["inputs"][:, :, :32, :48]
+    assert torch.equal(single[0], out[7])
+    tested = CrystalPreprocessor(**make, matched=1.0)(batch(samples[0]))["inputs"][:, :, :32, :48]
+    assert torch.equal(tested[0], plain[0])
+    even = (torch.full((1, 32, 32), 77, dtype=torch.uint8), samples[0][1])
+    assert CrystalPreprocessor(**make, matched=1.0)(batch(even), training=True)["inputs"].abs().max() < 1e-6
+
+
 def test_objects_that_cannot_be_seen_are_no_targets():
     image, data = sample(1, 64, 64, objects=4)
     image.fill_(100)
@@ -148,6 +169,7 @@ def test_mixed_precision_leaves_the_noise_alone():
         (dict(augment=[dict(type="Pipeline")]), "no step 'Pipeline'"),
         (dict(std=0.0), "std"),
         (dict(pad_size_divisor=0), "pad_size_divisor"),
+        (dict(matched=1.5), r"matched is 1\.5"),
     ],
 )
 def test_wrong_settings_are_named(arguments, message):

@@ -26,6 +26,7 @@ from ...errors import InputError
 
 PIPELINES = ["default_pipeline", "microscope_pipeline"]
 CHOICE = 0xFFFF  # tag of the stream that chooses among pipelines: no step has it
+MATCHING = 0xFFFE  # and of the one that matches grey values
 
 
 @MODELS.register_module()
@@ -37,7 +38,10 @@ class CrystalPreprocessor(BaseDataPreprocessor):
     ``dict(type=NAME, **arguments)`` of the steps of pcs_augment, a list of such lists, of which each image draws one (one that
     stands twice is drawn twice as often), or None for none. seed: of the noise, which depends on (seed, epoch, img_id) alone.
     min_edge, threshold: objects with a side below ``min_edge`` px before the noise, or whose
-    grey values span at most ``threshold`` 8-bit levels after it, are no longer targets.
+    grey values span at most ``threshold`` 8-bit levels after it, are no longer targets. matched: chance, in training, that the
+    grey values of a picture are brought to ``mean`` and U(0.5, 1) times ``std`` at last, by a factor of 3 at most, as those of
+    photographs are at prediction (``photographs.grey.matched``); U because the walls of wells make photographs richer in
+    contrast than their crystals.
 
     Takes what CrystalDataset gives: ``inputs`` a list of (1, H, W) uint8 and ``data_samples``. Gives inputs (B, 1, H', W')
     float32 and the samples with ``pad_shape`` and ``batch_input_shape`` set. Images of one batch may differ in size.
@@ -52,12 +56,16 @@ class CrystalPreprocessor(BaseDataPreprocessor):
         seed: int = 0,
         min_edge: float = 0.0,
         threshold: int = 0,
+        matched: float = 0.0,
     ) -> None:
         super().__init__(non_blocking=True)
         if not std > 0:
             raise InputError(f"std of the grey values is {std}; it must be above 0")
         if pad_size_divisor < 1:
             raise InputError(f"pad_size_divisor is {pad_size_divisor}; it must be at least 1")
+        if not 0 <= matched <= 1:
+            raise InputError(f"matched is {matched}; the chance that grey values are matched lies between 0 and 1")
+        self.matched = float(matched)
         self.mean, self.std, self.divisor = float(mean), float(std), int(pad_size_divisor)
         self.seed = seed
         self.pipelines = [build_pipeline(steps, seed, min_edge, threshold) for steps in alternatives(augment)]
@@ -70,6 +78,8 @@ class CrystalPreprocessor(BaseDataPreprocessor):
             if training and self.pipelines:
                 images, samples = self._augmented(images, samples)
             images = [(i * 255 if i.is_floating_point() else i.float()).sub(self.mean).div(self.std) for i in images]
+            if training and self.matched:
+                self._match(images, samples)
         samples = self.cast_data(samples)
         height, width = (-(-max(i.shape[d] for i in images) // self.divisor) * self.divisor for d in (-2, -1))
         inputs = torch.stack([F.pad(i, (0, width - i.shape[-1], 0, height - i.shape[-2])) for i in images])
@@ -95,6 +105,15 @@ class CrystalPreprocessor(BaseDataPreprocessor):
                 kept[k].gt_instances = _instances(target)
                 kept[k].set_metainfo({"img_shape": tuple(image.shape[-2:])})  # a crop changes it
         return out, kept
+
+    def _match(self, images: list[Tensor], samples: list[Any]) -> None:
+        """Of normalised images, in place: mean 0, deviation U(0.5, 1)."""
+        epoch = int(MessageHub.get_current_instance().get_info("epoch", 0))
+        (stream,) = open_streams(self.seed, epoch, np.array([s.img_id for s in samples]), [2], [MATCHING])
+        chosen, deviation = stream.uniform(0, 0, 1) < self.matched, stream.uniform(1, 0.5, 1)
+        for k in np.flatnonzero(chosen):
+            own = images[k].std(correction=0).clamp_(min=1 / 3)
+            images[k].sub_(images[k].mean()).mul_(float(deviation[k]) / own)
 
     def _chosen(self, index: np.ndarray, epoch: int) -> list[int]:
         """Which pipeline each image goes through."""
