@@ -143,6 +143,28 @@ def test_the_first_images_of_a_validation_are_drawn_with_certain_predictions(tmp
     assert np.array_equal(board.images[12], pixels)
 
 
+@pytest.mark.parametrize(("cost", "epoch"), [(0.25, 0.1), (0.25, 2.0), (0.25, 60.0), (4.0, 1.0)])
+def test_curves_take_a_small_share_of_a_training_and_are_whole_at_its_end(tmp_path, monkeypatch, cost, epoch):
+    now, drawn = [0.0], []
+    monkeypatch.setattr(hooks.time, "monotonic", lambda: now[0])
+
+    def draw(folder):
+        now[0] += cost
+        drawn.append(now[0])
+
+    monkeypatch.setattr(hooks, "curves", draw)
+    hook, runner = hooks.DrawPredictionsHook(), Runner(tmp_path)
+    for _ in range(400):
+        now[0] += epoch
+        hook.after_train_epoch(runner)
+    hook.after_train(runner)
+    assert drawn[-1] == now[0]
+    assert len(drawn) * cost <= hooks.SHARE * now[0] + 2 * cost  # the first and the last always are
+    assert max(np.diff(drawn)) <= cost / hooks.SHARE + 2 * (cost + epoch)
+    if epoch >= 60:
+        assert len(drawn) == 401  # long epochs: after each
+
+
 def test_progress_without_a_terminal_is_a_line_per_epoch_and_per_validation(tmp_path, capsys):
     runner = Runner(tmp_path, epochs=2)
     hook = hooks.ProgressHook(seconds=1000)

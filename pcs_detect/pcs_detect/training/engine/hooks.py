@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from contextlib import suppress
@@ -26,6 +27,8 @@ from ...crystals import drawing
 from ...errors import DataError, InputError
 from .checkpoints import POINTER, resumable
 from .curves import curves
+
+SHARE = 0.02  # of the time of a training, for drawing its curves
 
 
 @HOOKS.register_module()
@@ -111,7 +114,7 @@ class DrawPredictionsHook(Hook):
 
     count: images (the first ones that the first process validates); score: predictions from this on are drawn; columns: of
     the sheet. A test (``pcs-detect test``) draws ``samples/test.png``. ``curves.png``, loss and precision by epoch, is
-    renewed too.
+    renewed after epochs, unless that would take more than ``SHARE`` of the time, and at the end.
     """
 
     priority = "BELOW_NORMAL"
@@ -121,6 +124,7 @@ class DrawPredictionsHook(Hook):
             raise InputError(f"drawing {count} images from score {score} on in {columns} columns: need >= 0, 0..1, >= 1")
         self.count, self.score, self.columns = count, score, columns
         self.pictures: list[drawing.Picture] = []
+        self.renew_from = -math.inf  # when drawing the curves once more keeps within its share of the time
 
     def before_val_epoch(self, runner: Any) -> None:
         self.pictures = []
@@ -149,7 +153,11 @@ class DrawPredictionsHook(Hook):
 
     @master_only
     def after_train_epoch(self, runner: Any) -> None:
-        _draw_curves(runner)
+        began = time.monotonic()
+        if began >= self.renew_from:
+            _draw_curves(runner)
+            now = time.monotonic()
+            self.renew_from = now + (now - began) / SHARE
 
     @master_only
     def after_train(self, runner: Any) -> None:
