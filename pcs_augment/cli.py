@@ -62,7 +62,7 @@ def _add_preview(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--versions", type=positive, help="augmented versions of each, one per epoch (default: 1; 4 of a single image)"
     )
-    p.add_argument("--columns", type=positive, help="tiles in a row (default: as many as fit 2400 px)")
+    p.add_argument("--columns", type=positive, help="tiles in a row (default: as many as fit 2400 px, at most 6)")
     p.add_argument(
         "--size", type=positive, default=768, help="scale larger images down to this long a side, px (default: %(default)s)"
     )

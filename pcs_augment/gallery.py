@@ -25,10 +25,11 @@ from .steps import KeepDetectable, MinEdge
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 COLOURS = ((255, 145, 0), (0, 200, 255), (120, 255, 60), (255, 80, 200), (255, 240, 60), (160, 130, 255))  # by class
 _PAPER, _INK, _FAINT = (22, 24, 28), (236, 238, 242), (150, 156, 166)
-_GAP, _CAPTION, _HEAD = 12, 26, 44
+_GAP = 12
 PIPELINES: dict[str, Callable[..., Pipeline]] = {"default": default_pipeline, "microscope": microscope_pipeline}
 _SMALLEST_TILE = 240  # smaller images are enlarged by a whole factor, or captions would not fit
-_WIDEST = 2400
+_WIDEST, _MOST_COLUMNS = 2400, 6  # captions of more columns would be cut short
+_PAGE, _READABLE = 900, 13  # px: the width in which pages show a picture, and the least size of type that is read there
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ def preview(
     """Draw base and augmented images of ``sources`` (image files, folders of them, PCS or COCO JSON) into one picture.
 
     count: how many base images (default 6, with each_step 2); versions: augmented ones of each, of successive epochs (default
-    1, or 4 of a single image); columns: tiles in a row (default: as many as fit 2400 px); size: larger images are scaled down
-    until their longer side has so many px; pipeline: "default" or "microscope";
+    1, or 4 of a single image); columns: tiles in a row (default: as many as fit 2400 px, at most 6); size: larger images are
+    scaled down until their longer side has so many px; pipeline: "default" or "microscope";
     each_step: instead of the pipeline, every step alone and certain to act.
     Raises PcsError.
     """
@@ -206,26 +207,30 @@ def sheet(head: str, blocks: list[list[list[Tile]]], columns: int | None = None,
     zoom = max(1, -(-_SMALLEST_TILE // max(height, width)))
     height, width = height * zoom, max(width * zoom, 120)
     longest = max(len(row) for rows in blocks for row in rows)
-    across = columns or max(1, (_WIDEST - _GAP) // (width + _GAP))
+    across = columns or min(max(1, (_WIDEST - _GAP) // (width + _GAP)), _MOST_COLUMNS)
     across = -(-longest // -(-longest // across))  # as few rows as that allows, evenly filled
     bands = []
     for rows in blocks:
         for first in range(0, max(map(len, rows)), across):
             bands.append([row[first : first + across] for row in rows if row[first : first + across]])
-    depth = _HEAD + sum(len(band) * (height + _CAPTION) + 2 * _GAP for band in bands)
-    picture = Image.new("RGB", (max(across * (width + _GAP) + _GAP, 480), depth), _PAPER)
+    wide = max(across * (width + _GAP) + _GAP, 480)
+    type_size = max(16, -(-wide * _READABLE // _PAGE))
+    small, large, above = _font(type_size), _font(type_size * 5 // 4), type_size * 13 // 8  # and the height of a caption
+    top = 2 * type_size + _GAP
+    depth = top + sum(len(band) * (height + above) + 2 * _GAP for band in bands)
+    picture = Image.new("RGB", (wide, depth), _PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((_GAP, _HEAD // 2), head, _INK, font=_font(20), anchor="lm")
-    y = _HEAD
+    draw.text((_GAP, top // 2), _fitted(head, large, wide - 2 * _GAP), _INK, font=large, anchor="lm")
+    y = top
     for band in bands:
         for row in band:
             for c, tile in enumerate(row):
                 x = _GAP + c * (width + _GAP)
-                draw.text((x, y + _CAPTION // 2), _fitted(tile.caption, width), _FAINT, font=_font(16), anchor="lm")
+                draw.text((x, y + above // 2), _fitted(tile.caption, small, width), _FAINT, font=small, anchor="lm")
                 drawn = _drawn(tile, zoom, outlines)
-                corner = (x + (width - drawn.width) // 2, y + _CAPTION + (height - drawn.height) // 2)
+                corner = (x + (width - drawn.width) // 2, y + above + (height - drawn.height) // 2)
                 picture.paste(drawn, corner)
-            y += height + _CAPTION
+            y += height + above
         y += 2 * _GAP
     return picture
 
@@ -258,9 +263,8 @@ def _font(size: int) -> Any:
         raise InputError(f"drawing needs Pillow 10.1 or newer, with FreeType; {install('cli')}") from e
 
 
-def _fitted(text: str, width: int) -> str:
+def _fitted(text: str, font: Any, width: int) -> str:
     """The text, its middle left out where it is wider than ``width`` px."""
-    font = _font(16)
     keep = len(text)
     short = text
     while font.getlength(short) > width and keep > 2:

@@ -85,6 +85,21 @@ def test_each_step_is_the_step_alone_with_outlines_following(tmp_path: Path) -> 
         assert torch.equal(after, moved)
 
 
+@pytest.mark.parametrize(
+    ("count", "side", "columns"), [(1, 64, None), (6, 384, 6), (26, 384, None), (9, 96, None), (4, 768, None)]
+)
+def test_captions_can_be_read_where_a_page_shows_the_picture(monkeypatch, count, side, columns):
+    """900 px wide, as in the README: type of at least 13 px, and names of steps are whole."""
+    said, sizes = [], set()
+    whole, font = gallery._fitted, gallery._font
+    monkeypatch.setattr(gallery, "_fitted", lambda *a: said.append(whole(*a)) or said[-1])
+    monkeypatch.setattr(gallery, "_font", lambda size: sizes.add(size) or font(size))
+    tile = gallery.Tile("CrossedPolarisers", torch.zeros(side, side, dtype=torch.uint8), [], [])
+    picture = gallery.sheet("every step", [[[tile] * count]], columns)
+    assert min(sizes) * 900 / max(picture.width, 900) >= 13
+    assert said == ["every step", *["CrossedPolarisers"] * count]
+
+
 def test_demo_reports_speed_and_draws(tmp_path: Path, capsys) -> None:
     out = tmp_path / "demo.png"
     assert demo.main(["--out", str(out), "--epochs", "1", "--workers", "0", "--device", "cpu"]) == 0
