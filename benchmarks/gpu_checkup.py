@@ -54,7 +54,7 @@ STAGES = [
     Stage(2, "loader", 70, "gpu_checks"),
     Stage(2, "sanitizer", 90, "gpu_tools"),
     Stage(2, "counters", 60, "gpu_tools"),
-    Stage(2, "graph", 40, "gpu_tools"),
+    Stage(2, "graph", 60, "gpu_tools"),
     Stage(3, "peers", 190, "gpu_speed"),
     Stage(3, "pipeline", 70, "gpu_speed"),
     Stage(3, "training", 140, "gpu_speed"),

@@ -1,4 +1,4 @@
-"""Stages of ``gpu_checkup.py`` that need NVIDIA's tools, and the attempt to capture a batch in a CUDA graph."""
+"""Stages of ``gpu_checkup.py`` that need NVIDIA's tools, and the attempt to capture batches in CUDA graphs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import io
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from gpu_checks import batch_for
+from ring import Ring
 
 import pcs_augment as pa
 from pcs_augment.packing import pack
+from pcs_augment.rooms import Room
+from pcs_augment.targets import landed
 
 HEAVIEST = 6
 METRICS = {
@@ -109,7 +113,10 @@ def _unit(name: str) -> float:
 
 
 def graph(device: str, note: Any) -> None:
-    """Which steps can be captured in a CUDA graph, whether the whole can, and whether a replay gives the same bits."""
+    """Which steps can be captured in a CUDA graph, whether the whole can, and whether replays give the same bits.
+
+    First one batch and its own replay; last twenty batches of one room, replayed in a ring of three slots.
+    """
     images, targets, index = batch_for(device)
     images = images.to(device)
     whole = pa.default_pipeline(seed=1)
@@ -121,7 +128,52 @@ def graph(device: str, note: Any) -> None:
         except Exception as e:  # whatever prevents it is what this is about
             found[name] = f"{type(e).__name__}: {str(e).splitlines()[0][:120]}"
         can = sum(said.startswith("captured") for said in found.values())
-        note(found=found, headline=f"{can} of {len(found)} captured; whole: {found.get('whole', 'not tried')}")
+        said = f"{can} of {len(found)} captured; whole: {found.get('whole', 'not tried')}"
+        note(found=found, headline=said)
+    try:
+        in_room = _in_a_room(whole, device, note)
+    except (RuntimeError, AttributeError) as e:  # of capturing; wrong bits are an AssertionError
+        in_room = f"{type(e).__name__}: {str(e).splitlines()[0][:120]}"
+    note(in_room=in_room, headline=f"in a room {in_room}; {said}")
+
+
+def _in_a_room(pipeline: pa.Augmentation, device: str, note: Any) -> str:
+    """Batches of different counts, captured once per slot and replayed, beside the same batches launched call by call."""
+    images, targets, index = batch_for(device)
+    plans = [pipeline.draw(images.shape, targets, index=index, epoch=e) for e in range(20 if device != "cpu" else 3)]
+    room = Room()
+    packed = [pack(pipeline, images.shape, images.dtype, targets, plan, room) for plan in 2 * plans][len(plans) :]
+    if None in packed:
+        return "cannot be packed"
+    programs = len({p.program for p in packed if p})
+    note(room=room.sizes(), programs=programs)
+    assert programs == 1
+    if device == "cpu":
+        return f"{len(packed)} batches have {programs} program"
+    given, pinned, ready = images.to(device), images.pin_memory(), [p.pin_memory() for p in packed if p]
+    ring, same = Ring((images.shape, images.dtype), device), 0
+    for plan, (out, new) in zip(plans, ring.over((pinned, p) for p in ready), strict=True):
+        alone = pack(pipeline, images.shape, images.dtype, targets, plan)
+        want, keep = alone.run(given)
+        boxes = zip(new, landed(alone.targets, keep.cpu().numpy(), torch.device(device)), strict=True)
+        same += int(torch.equal(out, want) and all(torch.equal(a["boxes"], b["boxes"]) for a, b in boxes))
+        note(same=same, batches=len(plans))
+    assert same == len(plans), f"{same} of {len(plans)} replays have the same bits"
+    host, device_ms = [], []
+    for p in ready:
+        torch.cuda.synchronize()
+        began, start, end = time.perf_counter(), *(torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record(ring.stream)
+        ring.start(pinned, p)
+        host.append(time.perf_counter() - began)
+        end.record(ring.stream)
+        end.synchronize()
+        device_ms.append(start.elapsed_time(end))
+    host_ms, whole_ms = sorted(host)[len(host) // 2] * 1e3, sorted(device_ms)[len(host) // 2]
+    note(host_ms=host_ms, device_ms=whole_ms)
+    return (
+        f"{same} of {len(plans)} replays equal, {host_ms:.3f} ms of the host, {whole_ms:.3f} of the device, copies among them"
+    )
 
 
 def _tried(pipeline: pa.Augmentation, images: torch.Tensor, targets: Any, plan: pa.Plan, device: str) -> str:

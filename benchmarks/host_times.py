@@ -2,7 +2,8 @@
 
 Triton kernels launch nothing, so what is left is the work of the host: what `apply` prepares, and what is left of it where
 workers of the data loader have packed the batch. Of that, the operations of torch run once on images without memory, which
-makes them slower than launches are, and once they do nothing. Processor time, one thread: medians, and the least, which other
+makes them slower than launches are, and once they do nothing. "Ring" is what is left where the calls have been captured in CUDA
+graphs (``ring.py``): two copies, one launch. Processor time, one thread: medians, and the least, which other
 programs on the machine disturb less (they take caches and halves of cores away).
 """
 
@@ -18,6 +19,7 @@ from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
+import ring
 import torch
 from counting import MODULES
 from step_times import prepared, using
@@ -26,6 +28,7 @@ import pcs_augment as pa
 from pcs_augment import packing
 from pcs_augment.bench import labelled_batch, machine
 from pcs_augment.packing import pack
+from pcs_augment.rooms import Room
 from pcs_augment.targets import landed
 
 HERE = torch.device("cpu")
@@ -66,9 +69,28 @@ def main(argv: list[str] | None = None) -> dict[str, tuple[float, float]]:
     blank = torch.empty(images.shape, device="meta")
     keep = torch.rand(int(plans[0].objects.sum())).numpy() > 0.1
 
+    def removed(p: packing.Packed, read: bool = False) -> None:
+        for target in landed(p.targets, keep, HERE):
+            if read:
+                target["boxes"], target["labels"]
+
     def process(p: packing.Packed) -> None:
         p.run(blank)
-        landed(p.targets, keep, HERE)
+        removed(p)
+
+    room = Room()
+    with using("triton"):
+        in_room = [pack(pipeline, images.shape, images.dtype, targets, plan, room) for plan in 2 * plans][len(plans) :]
+    slots = ring.Ring((images.shape, images.dtype), "meta")
+
+    def captured(p: packing.Packed, given: torch.Tensor) -> ring.Captured:
+        flags = torch.cat([torch.ones(1, dtype=torch.bool), torch.from_numpy(keep)])
+        return ring.Captured(torch.empty_like(p.block, device="meta"), lambda: None, given, flags)
+
+    def around(p: packing.Packed, read: bool = False) -> None:
+        for target in slots.finish(slots.start(blank, p))[1]:
+            if read:
+                target["boxes"], target["labels"]
 
     with ExitStack() as stack:
         for module in (launch, *MODULES):
@@ -77,8 +99,13 @@ def main(argv: list[str] | None = None) -> dict[str, tuple[float, float]]:
         stack.enter_context(patch.object(packing, "_operation", lambda name: lambda *a, **o: blank))
         found["packed: calls, torch left out"] = _mean(lambda p: p.run(blank), packed, many)
         found["packed: of that, program read"] = _mean(lambda p: marshal.loads(p.program), packed, many)
-        found["packed: objects removed"] = _mean(lambda p: landed(p.targets, keep, HERE), packed, many)
+        found["packed: objects removed"] = _mean(removed, packed, many)
+        found["packed: boxes and labels read too"] = _mean(lambda p: removed(p, True), packed, many)
         found["the training process, for a batch"] = _mean(process, packed, many)
+        stack.enter_context(patch.object(ring, "_captured", captured))
+        found["ring: copies and launch"] = _mean(lambda p: slots.start(blank, p), in_room, many)
+        found["ring: the training process"] = _mean(around, in_room, many)
+        found["ring: boxes and labels read too"] = _mean(lambda p: around(p, True), in_room, many)
     calls = [marshal.loads(p.program)[2] for p in packed]
     lengths = [len(c) for c in calls]
     kernels = [sum(name[0] == "launch" for name, *_ in c) for c in calls]
@@ -90,6 +117,8 @@ def main(argv: list[str] | None = None) -> dict[str, tuple[float, float]]:
         f"block {statistics.mean(len(p.block) for p in packed) / 1e6:.2f} MB, {statistics.mean(lengths):.0f} calls, "
         f"{statistics.mean(kernels):.0f} of Triton, program {statistics.mean(len(p.program) for p in packed) / 1e3:.0f} kB"
     )
+    programs = {p.program for p in in_room}
+    print(f"in a room: block {len(in_room[0].block) / 1e6:.2f} MB, {len(programs)} program for {len(in_room)} batches")
     return found
 
 

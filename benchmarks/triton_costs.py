@@ -30,6 +30,7 @@ INSTRUCTIONS = {
     "_layer_counts": 21,
     "_look_up": 10,
     "_offsets": 7,
+    "_put": 6,
     "_ranges": 20,
     "_roll": 53,
     "_scale": 9,
@@ -51,6 +52,7 @@ IMAGES = {  # how often rows of ``images`` are read or written
     "_add_impulses": 1,  # hits alone are written, but few runs of 32 bytes are without
     "_add_noise": 2,
     "_blend": 2,
+    "_put": 1,
     "_scale": 2,
     "_stretch": 2,
     "_sum": 1,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import boxes as bx
-from . import dispatch, memory, placing
+from . import dispatch, memory, placing, rooms
 from . import targets as tg
 from .checks import (
     FLOATS,
@@ -207,7 +207,7 @@ class Augmentation(nn.Module):
         with torch.no_grad():
             turns = Turns(len(images), dispatch.run_all() if images.device.type == "cpu" else None)
             pixels, valid = _loaded(images, turns)
-            keep = torch.ones(int(plan.objects.clip(0).sum()), dtype=torch.bool, device=images.device)
+            keep = torch.ones(rooms.flags(int(plan.objects.clip(0).sum())), dtype=torch.bool, device=images.device)
             first = np.cumsum(plan.objects.clip(0)) - plan.objects.clip(0)
             matrix: NDArray[np.float64] | None = None
             placed, size = targets, plan.shape
@@ -230,7 +230,8 @@ class Augmentation(nn.Module):
             pixels = _arrived(pixels, mover, distance)
             turns.settle()
             check_values(valid is None or bool(valid.all()), images)
-            for mine, target in zip(keep.split(plan.objects.clip(0).tolist()), targets or ()):
+            objects = plan.objects.clip(0).tolist()
+            for mine, target in zip(keep[: sum(objects)].split(objects), targets or ()):
                 if target.get("keep") is not None:  # of a step applied before
                     mine &= send(target["keep"], mine.device)
             return pixels.to(images.dtype) if images.dtype in FLOATS else pixels, keep, placed, matrix

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import rooms
 from .checks import check_positive
 
 
@@ -29,7 +30,7 @@ def kernel_sigma(kernel: NDArray[np.int64], sigma: float | None) -> NDArray[np.f
 
 def weights(kernel: NDArray[np.int64], sigma: float | None = None) -> NDArray[np.float32]:
     """(A,) odd kernel sizes to (A, 1 + r) weights of the centre and of the neighbours at distance 1 .. r = max // 2."""
-    reach = np.arange(int(kernel.max()) // 2 + 1)
+    reach = np.arange(rooms.size("reach of a blur", int(kernel.max(initial=1)) // 2) + 1)
     w = np.exp(-0.5 * (reach / kernel_sigma(kernel, sigma)[:, None]) ** 2)
     w[reach > (kernel // 2)[:, None]] = 0
     return (w / (2 * w.sum(1, keepdims=True) - w[:, :1])).astype(np.float32)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import marshal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from . import dispatch, rng, transfer
+from . import dispatch, rng, rooms, transfer
 from .plan import Plan
 from .ragged import Joined
 from .targets import AnyTarget, follow, without_flags
@@ -38,14 +38,16 @@ class Packed:
     """What ``apply`` does to a batch, up to the device. Travels between processes; ``pin_memory`` is the data loader's.
 
     like: shape and type of the images; block: the bytes that go to the device; program: what is done there; targets: joined
-    per key, moved with the images, all objects.
+    per key, moved with the images, all objects; objects: how many there are.
+
+    Batches of one room (see ``rooms``) have equal programs as long as it does not grow.
     """
 
-    def __init__(self, like: tuple[Any, ...], block: Tensor, program: bytes, targets: Joined | None) -> None:
-        self.like, self.block, self.program, self.targets = like, block, program, targets
+    def __init__(self, like: tuple[Any, ...], block: Tensor, program: bytes, targets: Joined | None, objects: int) -> None:
+        self.like, self.block, self.program, self.targets, self.objects = like, block, program, targets, objects
 
     def pin_memory(self) -> Packed:
-        return Packed(self.like, self.block.pin_memory(), self.program, self.targets)
+        return Packed(self.like, self.block.pin_memory(), self.program, self.targets, self.objects)
 
     def fits(self, images: Tensor) -> bool:
         """Whether it was made for such images and their device runs every kernel."""
@@ -55,13 +57,19 @@ class Packed:
     def run(self, images: Tensor, block: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """New images and which objects to keep, as ``Augmentation.apply`` has them; no synchronisation.
 
-        block: ``self.block`` on the images' device, where it is there already: then nothing is copied from the host, so that
-        the calls can be captured in a CUDA graph.
+        block: ``self.block`` on the images' device, where it is there already.
+        """
+        out, keep = self.calls(images, transfer.send(self.block, images.device) if block is None else block)
+        return out, keep[: self.objects]
+
+    def calls(self, images: Tensor, block: Tensor) -> tuple[Tensor, Tensor]:
+        """The same without copying from the host, so that it can be captured in a CUDA graph; with the flags of absent objects.
+
+        block: that of any batch with this program, on the images' device.
         """
         device = images.device
         kinds, tensors, calls, results, size = marshal.loads(self.program)
-        given = transfer.send(self.block, device) if block is None else block
-        homes: list[Any] = [images, given, torch.empty(size, dtype=torch.uint8, device=device)]
+        homes: list[Any] = [images, block, torch.empty(size, dtype=torch.uint8, device=device)]
         flat: dict[tuple[int, int], Tensor] = {}
         seen: list[Any] = [None] * len(tensors)
 
@@ -115,21 +123,29 @@ def packed_plan(pipeline: Any, images: Tensor, targets: Sequence[AnyTarget] | No
 
 
 def pack(
-    pipeline: Any, shape: Sequence[int], dtype: torch.dtype, targets: Sequence[AnyTarget] | None, plan: Plan
+    pipeline: Any,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    targets: Sequence[AnyTarget] | None,
+    plan: Plan,
+    room: rooms.Room | None = None,
 ) -> Packed | None:
-    """The work of ``pipeline.apply`` for a plan; None where it cannot be known without pixels, or Triton is missing."""
+    """The work of ``pipeline.apply`` for a plan; None where it cannot be known without pixels, or Triton is missing.
+
+    room: up to which the batch's lists are filled; a batch that needs more makes it larger.
+    """
     if dispatch.module("triton", "launch") is None:
         return None
     images = torch.empty(tuple(shape), dtype=dtype, device=_META)
     record = _Recording(images)
     try:
-        with record.active(), record:
+        with nullcontext() if room is None else room.entered(), record.active(), record:
             out, keep, placed, matrix = pipeline._run(images, targets, plan)
         program = record.program((out, keep))
     except (NotImplementedError, RuntimeError, TypeError, ValueError):  # a step of the user's that looks at pixels on the host
         return None
     moved = None if placed is None else Joined.of(without_flags(follow(placed, matrix)))
-    return Packed((tuple(shape), dtype), record.block(), program, moved)
+    return Packed((tuple(shape), dtype), record.block(), program, moved, int(plan.objects.clip(0).sum()))
 
 
 class _Call(NamedTuple):

@@ -185,26 +185,42 @@ class Joined(NamedTuple):
         return Joined(*join(targets), [len(t["boxes"]) for t in targets])
 
 
-class LateTarget(AnyTarget):
-    """A dict whose ``polygons`` are split into outlines when somebody asks for them: thousands of views take their time."""
+class Late:
+    """What the targets of a batch have under one key, by their numbers, made when the first one is asked for."""
 
-    _points: tuple[Tensor, NDArray[np.int64]] | None = None
+    def __init__(self, make: Callable[[], dict[int, Any]]) -> None:
+        self.make = make
+
+    @functools.cached_property
+    def values(self) -> dict[int, Any]:
+        return self.make()
+
+
+class LateTarget(AnyTarget):
+    """A dict whose values are made when somebody asks for them: those of a batch, thousands of views, take their time."""
+
+    _waiting: dict[str, Late]
+    _number: int  # of the target in its batch
 
     @staticmethod
-    def of(target: AnyTarget, points: Tensor, corners: NDArray[np.int64]) -> LateTarget:
+    def of(target: AnyTarget, waiting: dict[str, Late], number: int) -> LateTarget:
         late = LateTarget(target)
-        late._points = points, corners
+        late._waiting, late._number = waiting, number
         return late
 
-    def _split(self) -> None:
-        if self._points is not None:
-            outlines, self._points = Outlines.split(*self._points), None
-            super().__setitem__("polygons", outlines)
+    def _settle(self, key: str) -> None:
+        value = self._waiting.pop(key).values[self._number]
+        super().__setitem__(key, Outlines.split(*value) if type(value) is tuple else value)
 
     def __getitem__(self, key: str) -> Any:
-        if key == "polygons":
-            self._split()
+        if key in self._waiting:
+            self._settle(key)
         return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key in self._waiting:
+            self._settle(key)
+        return super().get(key, default)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)
@@ -215,13 +231,14 @@ def _complete(name: str) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def look(self: LateTarget, *args: Any, **options: Any) -> Any:
-        self._split()
+        for key in list(self._waiting):
+            self._settle(key)
         return method(self, *args, **options)
 
     return look
 
 
-_METHODS = "clear copy get items pop popitem setdefault update values"
+_METHODS = "clear copy items pop popitem setdefault update values"
 _OPERATORS = "delitem eq ior iter ne or repr reversed ror setitem"
 for _name in (*_METHODS.split(), *(f"__{n}__" for n in _OPERATORS.split())):
     setattr(LateTarget, _name, _complete(_name))

@@ -6,6 +6,8 @@ One dict per image: ``boxes (N, 5)``, ``labels (N,)``, optional ``polygons`` (li
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -19,7 +21,7 @@ from . import boxes as bx
 from .dispatch import on_host
 from .errors import InputError
 from .keys import PLACED, STANDARD, Keys, Labelled, check_keys, check_places, copied, in_kind, moved_place, tensor
-from .ragged import AnyTarget, AnyTargets, Column, Joined, LateTarget, Outlines, fill, join, joined_outlines
+from .ragged import AnyTarget, AnyTargets, Column, Joined, Late, LateTarget, Outlines, fill, join, joined_outlines
 from .transfer import send
 
 __all__ = [
@@ -243,9 +245,8 @@ def follow(
     return out
 
 
-@torch.no_grad()
 def landed(joined: Joined, keep: NDArray[np.bool_], device: torch.device, keys: Keys = STANDARD) -> AnyTargets:
-    """Dicts of what was joined, without the objects that go, on a device; their outlines are split when asked for.
+    """Dicts of what was joined, without the objects that go, on a device; most of the work is done when they are read.
 
     keep: of all objects of the batch, those that stay.
     """
@@ -256,17 +257,24 @@ def landed(joined: Joined, keep: NDArray[np.bool_], device: torch.device, keys: 
             if value is not None:  # it was not joined
                 mine = value if every or key not in keys.objects else _picked(value, keep[ends[i] : ends[i + 1]])
                 target[key] = _sent_one(mine, device)
-    for key, column in joined.columns.items():
-        if not every and key in keys.objects:
+
+    def parts(column: Column, objects: bool, points: bool) -> dict[int, Any]:
+        """What the targets have of a column; of outlines, their points and numbers of corners."""
+        if objects and not every:
             column = column.picked(keep if len(column.holders) == len(out) else _parts(keep, ends, column.holders))
-        column = column._replace(values=send(column.values, device))
-        if column.corners is None or key != "polygons":
-            fill(out, {key: column})
-            continue
-        ends_of = np.cumsum([0, *column.sizes])
-        for n, (i, points) in enumerate(zip(column.holders, column.values.split(column.rows()))):
-            out[i] = LateTarget.of(out[i], points, column.corners[ends_of[n] : ends_of[n + 1]])
-    return out
+        column = column._replace(values=send(column.values.detach(), device))
+        if column.corners is None or not points:
+            return dict(zip(column.holders, column.split()))
+        start = np.cumsum([0, *column.sizes]).tolist()
+        corners = (column.corners[a:b] for a, b in itertools.pairwise(start))
+        return dict(zip(column.holders, zip(column.values.split(column.rows()), corners)))
+
+    waiting: list[dict[str, Late]] = [{} for _ in out]
+    for key, column in joined.columns.items():
+        late = Late(functools.partial(parts, column, key in keys.objects, key == "polygons"))
+        for i in column.holders:
+            waiting[i][key] = late
+    return [LateTarget.of(t, mine, i) for i, (t, mine) in enumerate(zip(out, waiting))]
 
 
 def _parts(values: NDArray, ends: NDArray[np.int64], images: list[int]) -> NDArray:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import raster
+from .. import raster, rooms
 from ..base import Step
 from ..checks import Shape, check_level, check_positive
 from ..dispatch import operator
@@ -58,8 +58,10 @@ class MinEdge(Step):
     @in_turn
     def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         table = tables["dropped"]
-        if len(table["sample"]):
-            keep.index_fill_(0, to_device(first[table["sample"]] + table["object"], keep.device), False)
+        if len(table["sample"]) or rooms.active():
+            place = first[table["sample"]] + table["object"]
+            place = rooms.filled(place, rooms.size("small objects", len(place)), len(keep) - 1)
+            keep.index_fill_(0, to_device(place, keep.device), False)
 
 
 class KeepDetectable(Step):
@@ -100,12 +102,13 @@ class KeepDetectable(Step):
     @in_turn
     def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         table, outlines = tables["objects"], tables["outlines"]
-        if not len(table["sample"]):
+        if not len(table["sample"]) and not rooms.active():
             return
         points = np.stack((outlines["x"], outlines["y"]), -1)
         lists = host_tensors(table["sample"], points, table["corners"])
         spread = object_spread(images, *lists, self.dilation, self.threshold)
-        place = to_device(first[table["sample"]] + table["object"], images.device)
+        flag = rooms.filled(first[table["sample"]] + table["object"], len(spread), len(keep) - 1)
+        place = to_device(flag, images.device)
         afterwards(lambda: keep.index_copy_(0, place, keep.index_select(0, place) & (spread > self.threshold)))
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import boxes as bx
+from .. import rooms
 from ..base import Step
 from ..checks import Shape
 from ..dispatch import operator
@@ -55,7 +56,7 @@ class _Symmetry(Step):
         backwards = linear.sum(2) < 0  # along x, along y
         form = swapped + 2 * backwards[:, 0] + 4 * backwards[:, 1]
         sample = np.flatnonzero(form)
-        if len(sample):
+        if len(sample) or rooms.active():
             reorder(images, *host_tensors(sample, form[sample]))
         return images
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import gaussian, raster
+from .. import gaussian, raster, rooms
 from ..base import Step
 from ..checks import Shape, check_chance, check_integers, check_kernels
 from ..dispatch import operator
@@ -120,7 +120,7 @@ class Highlight(Step):
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table, objects, outlines = tables["images"], tables["objects"], tables["outlines"]
         used = np.isin(table["sample"], objects["sample"])
-        if not used.any():
+        if not used.any() and not rooms.active():
             return images
         columns = (
             table["sample"][used],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from .. import sums
+from .. import rooms, sums
 from ..base import Step
 from ..checks import Shape, check_integers, check_interval, check_positive
 from ..dispatch import operator
@@ -66,7 +66,7 @@ class _NoiseLayer(Step):
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["textures"]
-        if not len(table["sample"]):
+        if not len(table["sample"]) and not rooms.active():
             return images
         if self.bins:
             settle()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import gaussian
+from .. import gaussian, rooms
 from ..base import Step
 from ..checks import Shape, check_chance, check_integers, check_interval, check_kernels
 from ..dispatch import operator
@@ -98,7 +98,7 @@ class Overlay(Step):
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        if len(table["sample"]):
+        if len(table["sample"]) or rooms.active():
             shapes = np.stack([table[c].astype(np.float64) for c in _SHAPE_COLUMNS], -1)
             mask(images, *host_tensors(table["sample"], gaussian.weights(table["kernel"], self.sigma), shapes))
         return images

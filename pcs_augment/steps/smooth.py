@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from .. import gaussian
+from .. import gaussian, rooms
 from ..base import Step
 from ..checks import Shape, check_kernels
 from ..dispatch import operator
@@ -54,7 +54,7 @@ class Blur(Step):
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        if len(table["sample"]):
+        if len(table["sample"]) or rooms.active():
             blur(images, *host_tensors(table["sample"], gaussian.weights(table["kernel"], self.sigma)))
         return images
 

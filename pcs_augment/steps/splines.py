@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import raster
+from .. import raster, rooms
 from ..base import Step
 from ..checks import Shape, check_integers, check_interval
 from ..dispatch import operator
@@ -85,7 +85,7 @@ class Splines(Step):
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["curves"]
-        if len(table["sample"]):
+        if len(table["sample"]) or rooms.active():
             points = curve_points(table, *images.shape[2:])
             draw_curves(images, *host_tensors(table["sample"], points, table["width"], table["offset"]))
         return images

@@ -64,6 +64,7 @@ def test_checks_run_without_a_gpu(tmp_path):
     assert found["many_values"]["different"] == []
     assert found["equal_bits"]["same"] == found["equal_bits"]["times"] > 1
     assert found["graph"]["found"]["whole"] == "ran, (2, 1, 96, 96)"
+    assert found["graph"]["in_room"] == "3 batches have 1 program"
 
 
 def test_each_call_fits_its_time_and_its_files(checkup):

@@ -16,7 +16,7 @@ PACKAGES = {"pcs_augment": ROOT, "pcs_render": ROOT, "pcs_detect": ROOT / "pcs_d
 FLOORS = {
     "pcs_augment": [
         {"errors", "extras", "files", "console", "sample"},
-        {"dispatch", "eager", "checks", "memory", "plan", "transfer", "turns", "sums", "boxes"},
+        {"dispatch", "eager", "checks", "memory", "plan", "rooms", "transfer", "turns", "sums", "boxes"},
         {"rng", "ragged", "keys", "raster", "gaussian", "coco_json"},
         {"noise", "targets", "fields", "stamps"},
         {"kernels", "clipping", "placing"},

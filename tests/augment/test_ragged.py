@@ -10,7 +10,7 @@ from batches import SAMPLE, assert_same_plans, assert_same_targets, random_image
 from torch.utils import _pytree
 
 import pcs_augment as pa
-from pcs_augment.ragged import BatchTargets, LateTarget, Outlines, fill, gathered, join
+from pcs_augment.ragged import BatchTargets, Late, LateTarget, Outlines, fill, gathered, join
 
 PIPELINE = pa.Pipeline([pa.Rotate90(), pa.Highlight(), pa.Flip(), pa.MinEdge(2), pa.KeepDetectable(200)], seed=5)
 
@@ -216,6 +216,11 @@ def test_outlines_travel_whatever_was_put_into_them():
             assert other is None or (again[1].dtype == other.dtype and (again[1] == other).all())
 
 
+def late_values(values):
+    """Of target 0."""
+    return {key: Late(lambda value=value: {0: value}) for key, value in values.items()}
+
+
 @pytest.mark.parametrize(
     "use",
     [
@@ -237,9 +242,10 @@ def test_outlines_travel_whatever_was_put_into_them():
         lambda t: _pytree.tree_map(lambda v: v, t)["polygons"],
     ],
 )
-def test_outlines_that_are_split_late_are_there_whoever_looks(use):
+def test_values_that_are_made_late_are_there_whoever_looks(use):
     points, corners = torch.arange(14.0).view(7, 2), np.array([3, 4])
-    target = LateTarget.of({"boxes": torch.ones(2, 5), "polygons": None, "labels": 1}, points, corners)
+    values = {"boxes": torch.ones(2, 5), "polygons": (points, corners)}
+    target = LateTarget.of({"boxes": None, "polygons": None, "labels": 1}, late_values(values), 0)
     assert list(target.keys()) == ["boxes", "polygons", "labels"]
     assert len(target) == 3
     found = use(target)
@@ -247,12 +253,30 @@ def test_outlines_that_are_split_late_are_there_whoever_looks(use):
     assert [p.tolist() for p in found] == [points[:3].tolist(), points[3:].tolist()]
 
 
-def test_outlines_that_are_split_late_can_be_replaced():
-    points, corners = torch.arange(14.0).view(7, 2), np.array([3, 4])
-    target = LateTarget.of({"polygons": None}, points, corners)
+def late(*outlines):
+    points, corners = torch.cat(outlines), np.array([len(o) for o in outlines])
+    return LateTarget.of({"polygons": None}, late_values({"polygons": (points, corners)}), 0)
+
+
+def test_values_that_are_made_late_can_be_replaced():
+    triangle, square = torch.arange(14.0).view(7, 2).split([3, 4])
+    target = late(triangle, square)
     target["polygons"] = "mine"
     assert target == {"polygons": "mine"}
-    target = LateTarget.of({"polygons": None}, points, corners)
+    target = late(triangle, square)
     del target["polygons"]
     assert target == {}
-    assert repr(LateTarget.of({"polygons": None}, points[:3], corners[:1])) == repr({"polygons": [points[:3]]})
+    assert repr(late(triangle)) == repr({"polygons": [triangle]})
+
+
+def test_only_the_keys_that_are_asked_for_are_made():
+    asked = []
+    names = {"boxes": None, "labels": None}
+    target = LateTarget.of(names, {key: Late(lambda key=key: asked.append(key) or {0: key}) for key in names}, 0)
+    assert "labels" in target
+    assert asked == []
+    assert target["boxes"] == target.get("boxes") == "boxes"
+    assert target.get("scores", 3) == 3
+    assert asked == ["boxes"]
+    assert dict(target) == {"boxes": "boxes", "labels": "labels"}
+    assert asked == ["boxes", "labels"]

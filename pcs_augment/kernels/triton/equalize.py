@@ -121,6 +121,11 @@ def _look_up(out, table, index, active, n, total, blocks, BLOCK: tl.constexpr):
 
 
 def equalize_rows(x: Tensor) -> Tensor:
+    return equalized(x)
+
+
+def equalized(x: Tensor, present: Tensor | None = None) -> Tensor:
+    """The same; with (T,) int32 ``present`` of the rows alone that have a number above 0, others are left as they come."""
     textures, n = x.shape
     rows, device = x.contiguous(), x.device
 
@@ -133,6 +138,7 @@ def equalize_rows(x: Tensor) -> Tensor:
     tallies, active, counts = make(textures * sum(totals)), make(textures), make(textures)
     sizes = (len(lows), len(tallies), textures, n)
     launch(_clear, triton.cdiv(len(tallies), _BLOCK), lows, highs, tallies, active, counts, *sizes, BLOCK=_BLOCK)
+    active = active if present is None else present
     low_of, high_of = (v.split([textures * b for b in bins]) for v in (lows, highs))
     counts_of = tallies.split([textures * t for t in totals])
     blocks = triton.cdiv(n, _BLOCK)

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ... import raster
+from ... import raster, rooms
 from ...transfer import all_to_device
 from .edges import BLOCKS, block_columns, crossing, edges_of, exact, parts_by_form, small, starts_of
 from .launch import channels_of, launch
@@ -114,7 +114,14 @@ def object_spread(images: Tensor, sample: Tensor, points: Tensor, corners: Tenso
     outlines, counts = points.numpy(), corners.numpy()
     rectangles = raster.bounds(outlines, counts, height, width, radius)
     convex, other = parts_by_form(rectangles, raster.is_convex(outlines, counts))
-    lists = (small(sample.numpy()), convex, other, starts_of(counts), exact(outlines))
+    objects, corners_there = rooms.size("objects seen", len(sample)), rooms.size("corners seen", len(outlines))
+    lists = (
+        rooms.filled(small(sample.numpy()), objects),
+        rooms.filled(convex, rooms.size("parts seen", len(convex))),
+        rooms.filled(other, rooms.size("dented parts seen", len(other))),
+        starts_of(rooms.filled(counts, objects)),
+        exact(rooms.filled(outlines, corners_there)),
+    )
     where, *parts, first, at = all_to_device(images.device, *lists)
     edges, rows = edges_of(at, first, height, radius)
     lowest, highest = torch.zeros(2, len(where), channels, dtype=torch.int32, device=images.device)

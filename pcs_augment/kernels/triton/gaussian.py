@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ... import gaussian
+from ...rooms import ABSENT
 from .launch import TILE_X, TILE_Y, channels_of, clip, launch, tile_of, tiles
 
 
@@ -31,6 +33,8 @@ def _along(
     ADD: what comes out is added to the images there, of whatever channels, and clipped; MULTIPLY: likewise multiplied.
     """
     a, part = tl.program_id(0) // per_image, tl.program_id(0) % per_image
+    if tl.load(reach + a) < 0:  # absent
+        return
     per_channel = per_image // channels
     c, tile = part // per_channel, part % per_channel
     y, x = tile_of(tile, across, TX, TY)
@@ -58,6 +62,11 @@ def _along(
             into += n
     else:
         tl.store(out + (tl.load(to_sample + a).to(tl.int64) * channels + c) * n + y * width + x, result, here)
+
+
+def reaches(sample: Tensor, taps: Tensor) -> Tensor:
+    """(A,) int32 reach of weights (A, 1 + r) on the host, negative for images that are absent."""
+    return gaussian.reach_of(taps).masked_fill_(sample < 0, ABSENT)
 
 
 def blurred(

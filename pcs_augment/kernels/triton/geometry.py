@@ -8,6 +8,7 @@ import triton.language as tl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...rooms import by_image
 from ...transfer import all_to_device
 from .launch import TILE_X, TILE_Y, channels_of, launch, tile_of, tiles
 
@@ -25,6 +26,8 @@ def _source(row, y, x):
 def _turned(images, sample, moves, channels, height, width, across, per_image, TX: tl.constexpr, TY: tl.constexpr):
     """The first pixel of a ring in the order of memory moves the others too; where a ring is shorter, twice alike."""
     a, part = tl.program_id(0) // per_image, tl.program_id(0) % per_image
+    if tl.load(sample + a) < 0:  # absent: see rooms.py
+        return
     per_channel = per_image // channels
     c, tile = part // per_channel, part % per_channel
     y, x = tile_of(tile, across, TX, TY)
@@ -56,6 +59,7 @@ def _moves(form: NDArray[np.int64], height: int, width: int) -> NDArray[np.int32
 def reorder(images: Tensor, sample: Tensor, form: Tensor) -> None:
     channels, height, width = channels_of(images)
     across, per_channel = tiles(height, width)
+    sample, form = by_image(images, sample, form)
     where, moves = all_to_device(images.device, sample.numpy(), _moves(form.numpy(), height, width))
     arguments = (where, moves, channels, height, width, across, per_channel * channels)
     launch(_turned, len(where) * per_channel * channels, images, *arguments, num_warps=8, TX=TILE_X, TY=TILE_Y)

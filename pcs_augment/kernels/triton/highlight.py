@@ -8,8 +8,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ... import gaussian, raster
+from ... import raster, rooms
 from ...raster import BORDER, FILL_TWICE, OUTLINE
+from ...rooms import by_image
 from ...transfer import all_to_device
 from .edges import (
     BLOCKS,
@@ -23,7 +24,7 @@ from .edges import (
     small,
     starts_of,
 )
-from .gaussian import add_blurred
+from .gaussian import add_blurred, reaches
 from .launch import channels_of, in_goes, launch
 
 
@@ -112,8 +113,11 @@ def paint_objects(
 ) -> None:  # fmt: skip
     _, height, columns = channels_of(images)
     ends = np.append(0, np.cumsum(corners.numpy()))
+    first = np.searchsorted(owner.numpy(), sample.numpy())
+    sample, taps = by_image(images, sample, taps)
+    first = rooms.filled(np.append(first, len(owner)), len(sample) + 1, None)
     for some in in_goes(len(sample), 3 * height * columns):
-        mine = slice(*np.searchsorted(owner.numpy(), (sample[some][0], sample[some][-1] + 1)))
+        mine = slice(first[some.start], first[some.stop])
         mine_points = points[ends[mine.start] : ends[mine.stop]]
         _paint_some(
             images, sample[some], taps[some], owner[mine], corners[mine], kind[mine], offset[mine], shift[mine], width[mine],
@@ -130,29 +134,32 @@ def _paint_some(
     reach = np.where(what == OUTLINE, width.numpy() / 2, BORDER)
     fills = np.flatnonzero(what != OUTLINE)
     parts = parts_by_form(raster.bounds(outlines, counts, height, columns), raster.is_convex(outlines, counts), fills)
+    objects = rooms.size("painted objects", len(counts))
     lists = (
         small(sample.numpy()),
         taps.numpy(),
-        small(gaussian.reach_of(taps).numpy()),
-        exact(outlines),
-        exact(shift.numpy()),
-        *parts,
-        starts_of(counts),
-        small(np.searchsorted(sample.numpy(), owner.numpy())),
-        reach,
-        exact(reach),
-        small(what),
-        np.append(0.0, offset.numpy().reshape(-1)),
+        reaches(sample, taps).numpy(),
+        exact(rooms.filled(outlines, rooms.size("painted corners", len(outlines)))),
+        exact(rooms.filled(shift.numpy(), objects)),
+        rooms.filled(parts[0], rooms.size("painted parts", len(parts[0]))),
+        rooms.filled(parts[1], rooms.size("dented painted parts", len(parts[1]))),
+        starts_of(rooms.filled(counts, objects)),
+        rooms.filled(small(np.searchsorted(sample.numpy()[sample.numpy() >= 0], owner.numpy())), objects),
+        rooms.filled(reach, objects),
+        exact(rooms.filled(reach, objects)),
+        rooms.filled(small(what), objects),
+        np.append(0.0, rooms.filled(offset.numpy().reshape(-1), 2 * objects)),
     )
     where, weights, radius, at, shifts, *described, offsets = all_to_device(images.device, *lists)
     *parts_there, first, slot, near, far, kinds = described
     edges, rows = edges_of(at, first, height)
     copies, copy_rows = edges_of(at, first, height, shift=shifts)
     painted = torch.zeros(len(sample), 1, height, columns, dtype=torch.int32, device=images.device)
-    windows = raster.window_of(reach[what == OUTLINE]), raster.window_of(np.array([BORDER]))
-    lines = (edges, first, slot, near, far, kinds, at, windows[0], height, columns)
-    constants = {"OUTLINE": OUTLINE, "BORDER_WINDOW": windows[1], "ALONG": 32, "ACROSS": 8}
-    launch(_strokes, len(counts), painted, *lines, num_warps=2, **constants)
+    widest, border = raster.window_of(reach[what == OUTLINE]), raster.window_of(np.array([BORDER]))
+    window = rooms.size("pixels across an outline", widest) | 1  # odd as it is, or one more
+    lines = (edges, first, slot, near, far, kinds, at, window, height, columns)
+    constants = {"OUTLINE": OUTLINE, "BORDER_WINDOW": border, "ALONG": 32, "ACROSS": 8}
+    launch(_strokes, objects, painted, *lines, num_warps=2, **constants)
     arguments = (edges, rows, copies, copy_rows, first, slot, kinds, height, columns)
     for some, block in zip(parts_there, BLOCKS):
         launch(_fills, len(some), painted, some, *arguments, num_warps=2, TWICE=FILL_TWICE, **block)

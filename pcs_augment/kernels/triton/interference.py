@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...rng import MASK
-from .equalize import equalize_rows
+from .equalize import equalized
 from .launch import TILE_X, TILE_Y, clip, launch, tile_of, tiles
 
 _BLOCK = 1024
@@ -105,6 +105,8 @@ def _distances(out, waves, n, width, blocks, BLOCK: tl.constexpr):
 def _add_ranks(sums, values, layers, first, ranks, n, blocks, BLOCK: tl.constexpr):
     """Add values first[i] .. first[i + 1] - 1, in [0, 1], to layer layers[i] as whole ranks."""
     i, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    if tl.load(layers + i) < 0:  # absent: see rooms.py
+        return
     place = block * BLOCK + tl.arange(0, BLOCK)
     here = place < n
     at = sums + tl.load(layers + i).to(tl.int64) * n + place
@@ -117,11 +119,17 @@ def _add_ranks(sums, values, layers, first, ranks, n, blocks, BLOCK: tl.constexp
     tl.store(at, total, here)
 
 
-def add_counted(sums: Tensor, waves: Tensor, layers: Tensor, first: Tensor, height: int, width: int, ranks: int) -> None:
-    """Add the ranks of waves (t, 3), found by counting, to (n, H * W) sums: first[i] .. first[i + 1] - 1 to layer layers[i]."""
+def add_counted(
+    sums: Tensor, waves: Tensor, layers: Tensor, first: Tensor, height: int, width: int, ranks: int,
+    present: Tensor | None = None,
+) -> None:  # fmt: skip
+    """Add the ranks of waves (t, 3), found by counting, to (n, H * W) sums: first[i] .. first[i + 1] - 1 to layer layers[i].
+
+    present (t,) int32: above 0 for waves that are there, where some are not.
+    """
     n = height * width
     blocks = triton.cdiv(n, _BLOCK)
     values = torch.empty(len(waves), n, device=sums.device)
     launch(_distances, len(waves) * blocks, values, waves, n, width, blocks, BLOCK=_BLOCK)
-    ranked = equalize_rows(values)
+    ranked = equalized(values, present)
     launch(_add_ranks, len(layers) * blocks, sums, ranked, layers, first, float(ranks), n, blocks, BLOCK=_BLOCK)

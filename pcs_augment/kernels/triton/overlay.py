@@ -7,8 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ... import gaussian
-from .gaussian import blurred
+from ...rooms import by_image
+from .gaussian import blurred, reaches
 from .launch import TILE_X, TILE_Y, channels_of, in_goes, launch, sent, tile_of, tiles
 
 
@@ -29,9 +29,10 @@ def mask(images: Tensor, sample: Tensor, taps: Tensor, shapes: Tensor) -> None:
     """shapes (A, 8): whether it is a circle, its x, y, radius; left, top, right, bottom of the window."""
     channels, height, width = channels_of(images)
     across, per_image = tiles(height, width)
+    sample, taps, shapes = by_image(images, sample, taps, shapes)
     for some in in_goes(len(sample), 2 * height * width):
-        numbers, reaches = sample[some].int(), gaussian.reach_of(taps[some])
-        where, weights, reach, rows = sent(images, numbers, taps[some], reaches, shapes[some])
+        far = reaches(sample[some], taps[some])
+        where, weights, reach, rows = sent(images, sample[some].int(), taps[some], far, shapes[some])
         visible = torch.empty(len(where), 1, height, width, device=images.device)
         launch(_visible, len(where) * per_image, visible, rows, height, width, across, per_image, TX=TILE_X, TY=TILE_Y)
         order = torch.arange(len(where), device=images.device, dtype=where.dtype)

@@ -78,6 +78,8 @@ def _perlin_counts(
 ):  # fmt: skip
     """A histogram over TILES tiles of a texture: in shared memory, then added to the others once, or in global memory."""
     t, part = tl.program_id(0) // parts, tl.program_id(0) % parts
+    if tl.load(geometry + 5 * t + 4) == 0:  # absent: no columns
+        return
     mine = counts + t.to(tl.int64) * BINS
     if SHARED:
         total = tl.zeros((BINS,), tl.int32)

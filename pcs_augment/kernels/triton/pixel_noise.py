@@ -7,6 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...rng import LANE_PIXEL, device_table
+from ...rooms import by_image
 from .launch import channels_of, clip, launch, sent
 from .rng import half_words
 
@@ -17,6 +18,8 @@ _LANE = tl.constexpr(LANE_PIXEL)
 @triton.jit
 def _add_noise(images, table, sample, sigma, keys, n, blocks, CALLS: tl.constexpr):
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    if tl.load(sample + a) < 0:  # absent: see rooms.py
+        return
     first = block * CALLS
     half = half_words(
         first + tl.arange(0, CALLS), tl.zeros((), tl.int32), _LANE, tl.load(keys + 2 * a), tl.load(keys + 2 * a + 1), CALLS
@@ -28,7 +31,7 @@ def _add_noise(images, table, sample, sigma, keys, n, blocks, CALLS: tl.constexp
 
 
 def add_noise(images: Tensor, sample: Tensor, sigma: Tensor, keys: Tensor) -> None:
-    where, deviations, streams = sent(images, sample, sigma, keys)
+    where, deviations, streams = sent(images, *by_image(images, sample, sigma, keys))
     n = images[0].numel()
     blocks = triton.cdiv(n, 8 * _CALLS)
     table = device_table("normal", images.device)
@@ -38,6 +41,8 @@ def add_noise(images: Tensor, sample: Tensor, sigma: Tensor, keys: Tensor) -> No
 @triton.jit
 def _add_impulses(images, sample, white, black, keys, channels, n, blocks, CALLS: tl.constexpr):
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    if tl.load(sample + a) < 0:  # absent: see rooms.py
+        return
     first = block * CALLS
     half = half_words(
         first + tl.arange(0, CALLS), tl.zeros((), tl.int32), _LANE, tl.load(keys + 2 * a), tl.load(keys + 2 * a + 1), CALLS
@@ -52,8 +57,8 @@ def _add_impulses(images, sample, white, black, keys, channels, n, blocks, CALLS
 
 
 def add_impulses(images: Tensor, sample: Tensor, white: Tensor, black: Tensor, keys: Tensor) -> None:
-    columns = sent(images, sample, white, black, keys)
+    columns = sent(images, *by_image(images, sample, white, black, keys))
     channels, height, width = channels_of(images)
     blocks = triton.cdiv(height * width, 8 * _CALLS)
     arguments = (*columns, channels, height * width, blocks)
-    launch(_add_impulses, len(sample) * blocks, images, *arguments, CALLS=_CALLS)
+    launch(_add_impulses, len(columns[0]) * blocks, images, *arguments, CALLS=_CALLS)

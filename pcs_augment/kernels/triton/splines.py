@@ -8,7 +8,7 @@ import triton.language as tl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ... import raster
+from ... import raster, rooms
 from ...transfer import all_to_device
 from .edges import Array, Ints, distance_to, edges_of, exact, small, starts_of
 from .launch import channels_of, clip, launch
@@ -21,6 +21,8 @@ def _curves(images, spots, runs, curves, segments, channels, height, width, TX: 
     """spots (P, 5): image, left, top, first and past-the-last run; runs (R, 4): first and past-the-last segment, curve, and
     whether it is the last of its curve here; curves (n, 3): thickness, reach, offset."""
     spot = spots + 5 * tl.program_id(0)
+    if tl.load(spot) < 0:  # absent
+        return
     y = tl.load(spot + 2) + tl.arange(0, TY)[:, None]
     x = tl.load(spot + 1) + tl.arange(0, TX)[None, :]
     fx, fy = x.to(tl.float32) + 0.5, y.to(tl.float32) + 0.5
@@ -80,14 +82,15 @@ def draw_curves(images: Tensor, sample: Tensor, points: Tensor, width: Tensor, o
     channels, height, columns = channels_of(images)
     thickness, corners = width.numpy(), points.numpy()
     spots, runs = binned(corners, sample.numpy(), thickness / 2 + 1.5, height, columns)
+    most, forms = rooms.size("curves", len(sample)), np.stack((thickness, thickness / 2 + 0.5, offset.numpy()), -1)
     lists = (
-        spots,
-        runs,
-        np.stack((thickness, thickness / 2 + 0.5, offset.numpy()), -1),
-        exact(corners.reshape(-1, 2)),
-        starts_of(np.full(len(sample), corners.shape[1])),
+        rooms.filled(spots, rooms.size("tiles", len(spots)), rooms.ABSENT),
+        rooms.filled(runs, rooms.size("runs", len(runs))),
+        rooms.filled(forms, most),
+        exact(rooms.filled(corners, most).reshape(-1, 2)),
+        starts_of(np.full(most, corners.shape[1])),
     )
     places, stretches, curves, at, starts = all_to_device(images.device, *lists)
     edges, _ = edges_of(at, starts, height)
     sizes = (channels, height, columns)
-    launch(_curves, len(spots), images, places, stretches, curves, edges, *sizes, num_warps=2, TX=_TILE, TY=_TILE)
+    launch(_curves, len(places), images, places, stretches, curves, edges, *sizes, num_warps=2, TX=_TILE, TY=_TILE)

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ...rooms import by_image
 from .launch import clip, launch, sent
 
 _BLOCK = 1024
@@ -17,13 +18,15 @@ ONE = tl.constexpr(2.0**32)
 @triton.jit
 def _scale(images, sample, factor, n, blocks, BLOCK: tl.constexpr):
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    if tl.load(sample + a) < 0:  # absent: see rooms.py
+        return
     place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     at = images + tl.load(sample + a).to(tl.int64) * n + place
     tl.store(at, clip(tl.load(at, place < n) * tl.load(factor + a)), place < n)
 
 
 def scale(images: Tensor, sample: Tensor, factor: Tensor) -> None:
-    where, factors = sent(images, sample, factor)
+    where, factors = sent(images, *by_image(images, sample, factor))
     n = images[0].numel()
     blocks = triton.cdiv(n, _BLOCK)
     launch(_scale, len(where) * blocks, images, where, factors, n, blocks, BLOCK=_BLOCK)
@@ -39,6 +42,8 @@ def mean_of(total, inverse):
 def _sum(images, totals, sample, middles, inverse, n, runs, SQUARES: tl.constexpr, RUN: tl.constexpr, BLOCK: tl.constexpr):
     """Add up the values in units of 2^-32, or the squares of their differences from the mean that ``middles`` gives."""
     a, run = tl.program_id(0) // runs, tl.program_id(0) % runs
+    if tl.load(sample + a) < 0:  # absent: see rooms.py
+        return
     start = images + tl.load(sample + a).to(tl.int64) * n
     sums = tl.zeros((BLOCK,), tl.int64)
     for i in range(RUN):
@@ -66,6 +71,8 @@ def sums(images: Tensor, sample: Tensor, squares: bool = False) -> tuple[Tensor,
 @triton.jit
 def _stretch(images, sample, factor, totals, inverse, n, blocks, BLOCK: tl.constexpr):
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    if tl.load(sample + a) < 0:  # absent: see rooms.py
+        return
     place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     at = images + tl.load(sample + a).to(tl.int64) * n + place
     middle = mean_of(tl.load(totals + a), inverse)
@@ -73,7 +80,7 @@ def _stretch(images, sample, factor, totals, inverse, n, blocks, BLOCK: tl.const
 
 
 def stretch(images: Tensor, sample: Tensor, factor: Tensor) -> None:
-    where, factors = sent(images, sample, factor)
+    where, factors = sent(images, *by_image(images, sample, factor))
     n = images[0].numel()
     totals, inverse = sums(images, where)
     blocks = triton.cdiv(n, _BLOCK)
