@@ -1,9 +1,11 @@
 """The numba kernels give the bits of the torch functions they stand for."""
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +112,24 @@ def test_unknown_kernels_are_named(monkeypatch):
     monkeypatch.setenv("PCS_AUGMENT_KERNELS", "trition")
     with pytest.raises(pa.InputError, match="'trition'"):
         pa.Brightness()(random_images(1, 4, 4))
+
+
+def test_helpers_are_called_by_compiled_functions_and_what_is_inlined_in_one_place():
+    """From Python there is no way into a helper; what is inlined in two places would be compiled twice."""
+    kinds, calls = {}, []
+    for path in sorted(Path(compiling.__file__).parent.glob("*.py")):
+        for function in (n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)):
+            marks = [d.func if isinstance(d, ast.Call) else d for d in function.decorator_list]
+            kind = next((d.id for d in marks if isinstance(d, ast.Name)), "python")
+            kinds[path.stem, function.name] = kind
+            calls += [(n.func.id, kind) for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    helpers = {name for (_, name), kind in kinds.items() if kind in ("helper", "inlined")}
+    once = [name for (_, name), kind in kinds.items() if kind == "inlined"]
+    assert len(once) > 10
+    assert len(helpers) > len(once) + 10
+    assert [c for c in calls if c[0] in helpers and c[1] == "python"] == []
+    names = [name for name, _ in calls]
+    assert {name: names.count(name) for name in once} == dict.fromkeys(once, 1)
 
 
 def test_what_is_kept_on_disk_follows_files_that_functions_come_from(tmp_path):

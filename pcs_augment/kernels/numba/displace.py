@@ -18,7 +18,9 @@ def _roll(image, before, rows, columns):
     """displace._rolled for shifts of at least 0 and less than a side; before (H, W) is room to work in."""
     height, width = before.shape
     for c in range(len(image)):
-        before[:] = image[c]
+        for y in range(height):
+            for x in range(width):
+                before[y, x] = image[c, y, x]
         for y in range(height):
             out = image[c, y]
             for x in range(width):

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from ...noise.equalize import HEAVY, PARTS, PASSES
-from .compiling import compiled
+from .compiling import compiled, helper
 from .threads import run_all
 
 F = np.float32
 
 
-@compiled(fastmath={"nnan", "nsz"})
+@helper(fastmath={"nnan", "nsz"})
 def _extent(x):
     low, high = x[0], x[0]
     for v in x:
@@ -25,19 +25,25 @@ def _extent(x):
 def equalize_row(x, out, parts, heavy, passes):
     """equalize.equalize_rows of one row; heavy: how many pixels a bin may hold."""
     n = np.int64(x.size)
-    index, counts = np.zeros(x.size, np.int32), np.full(1, n)
+    index, counts = np.empty(x.size, np.int32), np.empty(1, np.int64)
+    counts[0] = n
+    for i in range(x.size):
+        index[i] = 0
     for _ in range(passes):
         bins = counts.size
-        low, high = np.full(bins, F(np.inf)), np.full(bins, F(-np.inf))
+        low, high = np.empty(bins, F), np.empty(bins, F)
+        for b in range(bins):
+            low[b], high[b] = F(np.inf), F(-np.inf)
         if bins == 1:
             low[0], high[0] = _extent(x)
         else:
             for i in range(x.size):
                 b = index[i]
                 low[b], high[b] = min(low[b], x[i]), max(high[b], x[i])
-        share, first, scale = np.zeros(bins, np.int32), np.empty(bins, np.int32), np.zeros(bins, F)
+        share, first, scale = np.empty(bins, np.int32), np.empty(bins, np.int32), np.empty(bins, F)
         before, distinct = np.int32(0), False
         for b in range(bins):
+            share[b], scale[b] = 0, F(0)
             if counts[b] > 0:
                 share[b] = (counts[b] * parts + n - 1) // n
             if high[b] > low[b]:
@@ -45,7 +51,9 @@ def equalize_row(x, out, parts, heavy, passes):
                 distinct = True
             first[b] = before
             before += share[b]
-        counts = np.zeros(bins + parts, np.int64)
+        counts = np.empty(bins + parts, np.int64)
+        for b in range(counts.size):
+            counts[b] = 0
         if bins == 1:  # without look-ups it vectorises
             bottom, per_unit, last = low[0], scale[0], share[0] - np.int32(1)
             for i in range(x.size):

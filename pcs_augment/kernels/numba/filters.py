@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiling import compiled
+from .compiling import compiled, helper, inlined
 from .raster import crossing
 from .threads import for_images
 
@@ -19,14 +19,15 @@ def _object_spread(image, points, first, corners, radius, enough, spread):
     """filters._spread for the objects of one image; the search in an object ends once its range is above ``enough``."""
     extremes = np.empty((len(image), 2), F)
     for n in range(corners.size):
-        extremes[:, 0], extremes[:, 1] = 255, 0
+        for c in range(len(image)):
+            extremes[c, 0], extremes[c, 1] = F(255), F(0)
         outline = points[first[n] : first[n] + corners[n]]
         spread[n] = _around(image, outline, radius, enough, extremes)
         if spread[n] <= enough:
             spread[n] = _within(image, outline, radius, enough, extremes)
 
 
-@compiled
+@helper
 def _range(extremes):
     """The widest range of any channel."""
     widest = np.int64(-1)
@@ -35,7 +36,7 @@ def _range(extremes):
     return widest
 
 
-@compiled
+@inlined
 def _around(image, outline, radius, enough, extremes):
     """Look at the pixels near the edges."""
     for k in range(len(outline)):
@@ -49,11 +50,14 @@ def _around(image, outline, radius, enough, extremes):
     return _range(extremes)
 
 
-@compiled
+@inlined
 def _within(image, outline, radius, enough, extremes):
     """Look at the pixels inside: of a convex outline those between the ends of what is near its edges, row by row."""
     at, convex = np.empty(len(outline), F), _is_convex(outline)
-    begin, end = _rows_of(outline[:, 1].min(), outline[:, 1].max(), radius, image.shape[1])
+    top, bottom = outline[0, 1], outline[0, 1]
+    for k in range(1, len(outline)):
+        top, bottom = min(top, outline[k, 1]), max(bottom, outline[k, 1])
+    begin, end = _rows_of(top, bottom, radius, image.shape[1])
     for y in range(begin, end):
         found, left, right = 0, F(np.inf), F(-np.inf)
         for k in range(len(outline)):
@@ -68,15 +72,20 @@ def _within(image, outline, radius, enough, extremes):
                 found += 1
         if convex:
             _scan(image, y, left, right, extremes)
-        crossings = np.sort(at[:found])
+        for i in range(1, found):  # few are sorted soonest so, and np.sort takes long to compile
+            x, k = at[i], i
+            while k > 0 and at[k - 1] > x:
+                at[k] = at[k - 1]
+                k -= 1
+            at[k] = x
         for i in range(0, found - 1, 2):
-            _scan(image, y, crossings[i], crossings[i + 1], extremes)
+            _scan(image, y, at[i], at[i + 1], extremes)
         if _range(extremes) > enough:
             break
     return _range(extremes)
 
 
-@compiled
+@inlined
 def _is_convex(outline):
     """raster.is_convex"""
     n, left, right, changes = len(outline), True, True, 0
@@ -88,14 +97,14 @@ def _is_convex(outline):
     return (left or right) and changes <= 2
 
 
-@compiled
+@helper
 def _rows_of(low, high, radius, height):
     begin = min(max(np.ceil(low - radius - 0.5), 0), height)
     end = min(max(np.floor(high + radius - 0.5) + 1, begin), height)
     return np.int64(begin), np.int64(end)
 
 
-@compiled
+@helper
 def _scan(image, y, left, right, extremes):
     """Widen the extremes by the pixels of row y with left <= x + 1/2 <= right."""
     first = np.int64(min(max(np.ceil(left - _HALF), _ZERO), F(image.shape[2])))
@@ -105,7 +114,7 @@ def _scan(image, y, left, right, extremes):
         extremes[c, 0], extremes[c, 1] = low, high
 
 
-@compiled(fastmath={"nnan", "nsz"})
+@helper(fastmath={"nnan", "nsz"})
 def _extent(row, low, high):
     for v in row:
         grey = v * F(255)
@@ -113,7 +122,7 @@ def _extent(row, low, high):
     return low, high
 
 
-@compiled
+@helper
 def _near_segment(a, b, row, radius, square):
     """raster._near_segment"""
     x0, y0, x1, y1 = F(a[0]), F(a[1]), F(b[0]), F(b[1])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import compiled
+from .compiling import compiled, helper
 
 F = np.float32
 
 
-@compiled
+@helper
 def _mirror(i, n):
     """Index i of an axis of n pixels that is mirrored without its edge pixel."""
     if n == 1:
@@ -19,19 +19,19 @@ def _mirror(i, n):
     return i
 
 
-@compiled
+@helper
 def _wrapped(i, n):
     """i modulo n for i in (-n, 2 n)."""
     return i + n if i < 0 else i - n if i >= n else i
 
 
-@compiled
+@helper
 def _copy(out, row):
     for i in range(row.size):
         out[i] = row[i]
 
 
-@compiled
+@helper
 def _weighted(out, source, at, taps):
     """Sums of stretches of ``source``: the middle one starts at at[0], the two at distance i at at[2 i - 1] and at[2 i].
 

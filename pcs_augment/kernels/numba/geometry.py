@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from .compiling import compiled
+from .compiling import compiled, inlined
 from .threads import each_image
 
 F = np.float32
@@ -13,7 +13,7 @@ _TILE = 16  # pixels a side: a line of the cache a row
 _ONE, _TWO, _32, _LOW, _HIGH = np.uint64(1), np.uint64(2), np.uint64(32), np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFF << 32)
 
 
-@compiled
+@inlined
 def _upside_down(x):
     """Rows in reverse order."""
     height, width = x.shape
@@ -28,7 +28,7 @@ def _upside_down(x):
             lower[i] = kept[i]
 
 
-@compiled
+@inlined
 def _mirrored(x):
     """Every row backwards."""
     height, width = x.shape
@@ -41,7 +41,7 @@ def _mirrored(x):
             row[i] = kept[np.uint64(width - 1 - i)]  # which is not asked whether it counts from the end
 
 
-@compiled
+@inlined
 def _transposed(x):
     """A square, tile by tile."""
     n = len(x)
@@ -57,7 +57,7 @@ def _transposed(x):
                     x[i, j], x[j, i] = x[j, i], x[i, j]
 
 
-@compiled
+@inlined
 def _swapped_pairs(pairs, across, top, bottom, left, right):
     """A tile and the one across the diagonal change places, two by two pixels at a time; across: pairs of pixels in a row."""
     for i in range(top, bottom, _TWO):

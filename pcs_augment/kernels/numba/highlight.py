@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ... import gaussian
 from ...raster import BORDER, FILL_TWICE, OUTLINE
-from .compiling import compiled
+from .compiling import compiled, helper, inlined
 from .gaussian import blur
 from .raster import bounds, near_segment, room, spans, toggled
 from .sums import add_plane
@@ -22,10 +22,14 @@ def _paint(painted, points, corners, kind, offset, shift, width):
 
     Objects in order, each from its border to its second coat: what is painted last has the highest number there.
     """
-    painted[:] = 0
-    plane, first = painted[0], 0
+    plane, first, reach = painted[0], 0, BORDER
     height, columns = plane.shape
-    lists = room(max(BORDER, width.max() / 2), height, columns)
+    for y in range(height):
+        for x in range(columns):
+            plane[y, x] = 0
+    for w in width:
+        reach = max(reach, w / 2)
+    lists = room(reach, height, columns)
     rows = np.empty((6, height), np.int64)
     for n in range(corners.size):
         outline = points[first : first + corners[n]]
@@ -34,10 +38,10 @@ def _paint(painted, points, corners, kind, offset, shift, width):
         if kind[n] != OUTLINE:
             _fill(plane, outline, 0.0, 0.0, False, F(offset[n, 0]), rows)
         if kind[n] == FILL_TWICE:
-            _fill(plane, outline, shift[n, 0], shift[n, 1], True, F(offset[n, 1]), rows)
+            _fill(plane, outline, np.float64(shift[n, 0]), np.float64(shift[n, 1]), True, F(offset[n, 1]), rows)
 
 
-@compiled
+@inlined
 def _stroke(plane, outline, reach, value, lists):
     xs, ys, distances = lists
     height, width = plane.shape
@@ -47,7 +51,7 @@ def _stroke(plane, outline, reach, value, lists):
             plane[ys[i], xs[i]] = value
 
 
-@compiled
+@helper
 def _fill(plane, outline, dx, dy, twice, value, rows):
     """The pixels inside an outline and, with ``twice``, inside its copy displaced by (dx, dy)."""
     box = bounds(outline, plane.shape[0], plane.shape[1])
@@ -65,9 +69,11 @@ def _fill(plane, outline, dx, dy, twice, value, rows):
             plane[y, x] = value
 
 
-@compiled
+@inlined
 def _fill_row(row, outline, dx, dy, twice, value, y, box):
-    once, copied = np.zeros(row.size, np.bool_), np.full(row.size, not twice, np.bool_)
+    once, copied = np.empty(row.size, np.bool_), np.empty(row.size, np.bool_)
+    for x in range(row.size):
+        once[x], copied[x] = False, not twice
     toggled(outline, 0.0, 0.0, y, box, once)
     if twice:
         toggled(outline, dx, dy, y, box, copied)

@@ -7,7 +7,7 @@ import numpy as np
 from ...noise.equalize import HEAVY, PARTS, PASSES
 from ...noise.interference import LEVELS, NODES
 from ...noise.layer import RANKS
-from .compiling import compiled
+from .compiling import helper, inlined
 from .equalize import equalize_row
 
 F = np.float32
@@ -18,13 +18,13 @@ _DROP, _ROUND, _PHASES = np.int64(32 - LEVELS), np.int64(1 << (31 - LEVELS)), 1 
 _TOGETHER = 4  # textures: their tables of 16 KB share the first-level cache
 
 
-@compiled
+@helper
 def _bernoulli(x):
     x = x - np.floor(x)
     return x * ((x - _ONE_AND_HALF) * x + _HALF)
 
 
-@compiled
+@inlined
 def fill_table(table, corners, factors):
     """layer._wave_tables of interference.share_within: ranks of phase bins, twice around so that a sum needs no modulo."""
     within = np.empty(NODES + 1, F)
@@ -42,10 +42,11 @@ def fill_table(table, corners, factors):
         half = within[level // 4] * (_UNIT - fraction) + within[level // 4 + 1] * fraction
         rank = np.uint16(np.rint((_UNIT - half) * _RANKS))
         table[level] = table[_PHASES - 1 - level] = rank
-    table[_PHASES:] = table[:_PHASES]
+    for level in range(_PHASES):
+        table[_PHASES + level] = table[level]
 
 
-@compiled
+@inlined
 def _add_counted(sums, fx, fy, phase, height, width):
     """layer.counted_ranks: a wave that the pixel grid shapes, ranked by counting."""
     x, rank = np.empty(height * width, F), np.empty(height * width, F)
@@ -59,7 +60,7 @@ def _add_counted(sums, fx, fy, phase, height, width):
         sums[i] += np.uint16(np.rint(rank[i] * _RANKS))
 
 
-@compiled
+@inlined
 def _add_one(sums, tables, rows, columns, height, width):
     for y in range(height):
         out, table, column = sums[y * width : (y + 1) * width], tables[0, rows[0, y] :], columns[0]
@@ -67,7 +68,7 @@ def _add_one(sums, tables, rows, columns, height, width):
             out[i] += table[column[i]]
 
 
-@compiled
+@helper  # by itself, as its loop needs every register
 def _add_four(sums, tables, rows, columns, height, width):
     c0, c1, c2, c3 = columns[0], columns[1], columns[2], columns[3]
     for y in range(height):
@@ -77,7 +78,7 @@ def _add_four(sums, tables, rows, columns, height, width):
             out[i] += np.uint32(t0[c0[i]]) + np.uint32(t1[c1[i]]) + np.uint32(t2[c2[i]]) + np.uint32(t3[c3[i]])
 
 
-@compiled
+@inlined
 def add_textures(sums, waves, corners, factors, counted, height, width):
     """Add the ranks of (T, 3) waves to (H * W,) sums: turns per px along x and y and phase, in units of 2^-32 turns."""
     tables = np.empty((_TOGETHER, 2 * _PHASES), np.uint16)

@@ -11,7 +11,7 @@ from ...noise.perlin import geometry
 from ...noise.textures import textures_of
 from ...rng import device_table
 from ...sums import EXP2
-from .compiling import compiled
+from .compiling import compiled, helper
 from .interference import add_textures
 from .perlin import add_texture
 from .sums import STRIP, clip, deviation, twice_middle
@@ -22,10 +22,12 @@ _ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
 _C0, _C1, _C2, _C3, _C4, _C5 = (F(c) for c in EXP2)
 
 
-@compiled
+@helper
 def _layer_ranks(sums, bins):
     """layer._equalize_counts: the table from sums to equalised values."""
-    counts = np.zeros(bins, np.int32)
+    counts = np.empty(bins, np.int32)
+    for b in range(bins):
+        counts[b] = 0
     for s in sums:
         counts[s] += 1
     twice_middle(counts)
@@ -74,18 +76,20 @@ def _blend(image, sums, bounds, equalize_layer, c):
 def _perlin(sums, bounds, height, width, geometry, items, keys, unit):
     """Layers of textures bounds[0] .. bounds[1] - 1 and bounds[1] .. bounds[2] - 1, as (2, H * W) sums of ranks."""
     index, counts = np.empty(height * width, np.uint16), np.empty((2, BINS), np.uint16)
-    sums[:] = 0
     for k in range(2):
+        for i in range(height * width):
+            sums[k, i] = 0
         for t in range(bounds[k], bounds[k + 1]):
             step, shift_x, shift_y, columns, rows = geometry[t]
-            room = (index, counts)
-            add_texture(sums[k], *room, step, shift_x, shift_y, columns, rows, items[t], keys[t], unit, height, width)
+            item, key = items[t], keys[t]
+            add_texture(sums[k], index, counts, step, shift_x, shift_y, columns, rows, item, key, unit, height, width)
 
 
 @compiled
 def _interference(sums, bounds, height, width, waves, corners, factors, counted):
-    sums[:] = 0
     for k in range(2):
+        for i in range(height * width):
+            sums[k, i] = 0
         mine = slice(bounds[k], bounds[k + 1])
         add_textures(sums[k], waves[mine], corners[mine], factors[mine], counted[mine], height, width)
 

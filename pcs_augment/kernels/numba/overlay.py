@@ -19,8 +19,9 @@ _ZERO, _UNIT, _HALF = F(0), F(1), F(0.5)
 def _shape(visible, circle, x, y, radius, left, top, right, bottom):
     """What overlay._masked blurs, into (1, H, W), and how many rows just above each are its equals."""
     _, height, width = visible.shape
-    square, alike, above = radius * radius, np.zeros(height, np.int64), 0
+    square, alike, above = radius * radius, np.empty(height, np.int64), 0
     for i in range(height):
+        alike[i] = 0
         row, py = visible[0, i], F(i) + _HALF
         within = py > top and py < bottom
         if circle > 0:

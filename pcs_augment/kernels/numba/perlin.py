@@ -6,7 +6,7 @@ import numpy as np
 
 from ...noise.layer import BINS, RANKS, SCALING
 from ...rng import LANE_LATTICE
-from .compiling import compiled
+from .compiling import helper, inlined
 from .rng import CALLS, block
 from .sums import twice_middle
 
@@ -16,7 +16,7 @@ _LANE, _LOW, _32, _8 = np.uint32(LANE_LATTICE), np.int64(0xFFFFFFFF), np.int64(3
 _SCALING, _MIDDLE, _MOST = F(SCALING), F(BINS / 2), 65535
 
 
-@compiled
+@inlined
 def _gradients(count, item, key, unit):
     """(2, count) unit gradients of one lattice, from the (2, 65536) table of unit vectors."""
     words, out = np.empty(2 * CALLS, np.uint64), np.empty((2, count), F)
@@ -28,7 +28,7 @@ def _gradients(count, item, key, unit):
     return out
 
 
-@compiled
+@helper
 def _along(step, shift, length):
     """perlin._along: (length,) cells, and what a gradient's component along and across counts at a cell's near and far end."""
     cell = np.empty(length, np.int64)
@@ -43,22 +43,23 @@ def _along(step, shift, length):
     return cell, near, near_across, far, far_across
 
 
-@compiled
+@helper
 def _across(out, gradients, cell, along_near, along_far):
     """One lattice row of one component, interpolated along x."""
     for i in range(out.size):
         out[i] = gradients[cell[i]] * along_near[i] + gradients[cell[i] + 1] * along_far[i]
 
 
-@compiled
+@inlined
 def add_texture(sums, index, counts, step, shift_x, shift_y, columns, rows, item, key, unit, height, width):
     """Add the ranks of one texture to (H * W,) sums; index (H * W,) uint16 and counts (2, BINS) uint16 are room to work in."""
     gradients = _gradients(columns * rows, item, key, unit)
     cell_x, x_near, x_near_1, x_far, x_far_1 = _along(step, shift_x, width)
     cell_y, y_near, y_near_1, y_far, y_far_1 = _along(step, shift_y, height)
     lower, upper = np.empty((2, width), F), np.empty((2, width), F)
-    counts[:] = 0
-    first, second, total = counts[0], counts[1], np.zeros(BINS, np.int32)
+    first, second, total = counts[0], counts[1], np.empty(BINS, np.int32)
+    for b in range(BINS):
+        first[b], second[b], total[b] = 0, 0, 0
     known, half = np.int64(-2), width // 2
     band = max(_MOST // (half + 1), 1)  # rows whose counts 16 bits hold
     for y in range(height):
@@ -102,14 +103,17 @@ def add_texture(sums, index, counts, step, shift_x, shift_y, columns, rows, item
             out[i] += ranks[i]
 
 
-@compiled
+@helper
 def _collect(total, first, second):
     for b in range(BINS):
         total[b] += np.int32(first[b]) + np.int32(second[b])
-    first[:], second[:] = 0, 0
+    for b in range(BINS):
+        first[b] = 0
+    for b in range(BINS):
+        second[b] = 0
 
 
-@compiled
+@inlined
 def _rank_table(counts, n):
     """layer._rank_table: floor(top / (2 n)), by a float64 quotient that may be one too small or large."""
     twice_middle(counts)

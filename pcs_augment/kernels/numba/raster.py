@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import compiled
+from .compiling import helper, inlined
 
 F = np.float32
 _ZERO, _UNIT, _HALF, _SMALLEST, _BEYOND = F(0), F(1), F(0.5), F(1e-12), F(1.0001)
 
 
-@compiled
+@helper
 def crossing(x0, y0, x1, y1, row):
     """raster.crossing"""
     if y0 > y1:
@@ -18,19 +18,21 @@ def crossing(x0, y0, x1, y1, row):
     return x0 + (F(row) + _HALF - y0) * ((x1 - x0) / (y1 - y0))
 
 
-@compiled
+@inlined
 def bounds(outline, height, width):
     """raster.bounds of one outline: x0, y0, x1, y1, ends excluded."""
     out = np.empty(4, np.int64)
     for axis in range(2):
         size = height if axis else width
-        low, high = np.floor(outline[:, axis].min()), np.floor(outline[:, axis].max()) + 1
-        out[axis] = min(max(low, 0), size)
-        out[2 + axis] = max(min(max(high, 0), size), out[axis])
+        low, high = outline[0, axis], outline[0, axis]
+        for k in range(1, len(outline)):
+            low, high = min(low, outline[k, axis]), max(high, outline[k, axis])
+        out[axis] = min(max(np.floor(low), 0), size)
+        out[2 + axis] = max(min(max(np.floor(high) + 1, 0), size), out[axis])
     return out
 
 
-@compiled
+@helper
 def spans(outline, dx, dy, box, left, right, crossings):
     """The part of each row of a box that lies inside an outline displaced by (dx, dy): from left up to before right.
 
@@ -51,14 +53,14 @@ def spans(outline, dx, dy, box, left, right, crossings):
             crossings[y] += 1
 
 
-@compiled
+@helper
 def column(ax, ay, bx, by, y, x0, x1):
     """The first column of a box whose centre lies right of an edge on row y."""
     x = np.ceil(crossing(F(ax), F(ay), F(bx), F(by), y) - _HALF)
     return np.int64(min(max(x, F(x0)), F(x1)))
 
 
-@compiled
+@helper
 def toggled(outline, dx, dy, y, box, odd):
     """One row of raster.inside for any outline: odd (W,) is turned over from every crossing on."""
     x0, _, x1, _ = box
@@ -70,7 +72,7 @@ def toggled(outline, dx, dy, y, box, odd):
                 odd[x] = not odd[x]
 
 
-@compiled
+@helper
 def near_segment(a, b, reach, height, width, xs, ys, distances):
     """raster.strokes of one segment: how many pixels are within reach, which, and their distances, in lists of ``room``."""
     dx, dy = F(b[0] - a[0]), F(b[1] - a[1])
@@ -104,13 +106,13 @@ def near_segment(a, b, reach, height, width, xs, ys, distances):
     return found
 
 
-@compiled
+@helper
 def _side(reach):
     """How many pixels each side of the middle a segment is followed with, as in raster.walks."""
     return np.int64(np.ceil(reach * np.sqrt(2) + 0.5))
 
 
-@compiled
+@helper
 def room(reach, height, width):
     """Lists for the pixels near any segment: columns, rows, distances."""
     most = max(height, width) * (2 * _side(reach) + 1)

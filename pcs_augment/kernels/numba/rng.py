@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiling import compiled
+from .compiling import compiled, helper
 
 _ZERO, _S32, _MASK = np.uint64(0), np.uint64(32), np.uint64(0xFFFFFFFF)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -14,14 +14,14 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 CALLS = 64  # of Philox together
 
 
-@compiled
+@helper
 def _round(c0, c1, c2, c3, k0, k1):
     """One round on 32-bit words in 64-bit lanes, which vectorises best."""
     p0, p1 = (c0 & _MASK) * _M0, (c2 & _MASK) * _M1
     return (p1 >> _S32) ^ c1 ^ k0, p1 & _MASK, (p0 >> _S32) ^ c3 ^ k1, p0 & _MASK
 
 
-@compiled
+@helper
 def _philox(c0, c1, c2, c3, k0, k1):
     """rng.philox"""
     for _ in range(10):
@@ -30,7 +30,7 @@ def _philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@compiled
+@helper
 def block(first, item, lane, key, words):
     """The words of CALLS calls of a lane, from call ``first`` on, as (2 * CALLS,) pairs of them in 64 bits.
 
@@ -54,7 +54,8 @@ def _halves(out, keys, lane):
         for first in range(0, out.shape[1], 8 * CALLS):
             block(first // 8, 0, lane, keys[row], words)
             count = min(8 * CALLS, out.shape[1] - first)
-            out[row, first : first + count] = halves[:count]
+            for i in range(count):
+                out[row, first + i] = halves[i]
 
 
 def halves(key: Tensor, lane: int, count: int) -> Tensor:
@@ -95,7 +96,10 @@ def consecutive_words(first, item, keys, calls, lane):
 @compiled
 def first_words(sample, epoch, position, seed, calls):
     keys = np.empty((position.size, sample.size, 2), np.uint64)
-    out = np.empty((sample.size, 4 * calls.sum()), np.uint64)
+    words = 0
+    for s in range(position.size):
+        words += 4 * calls[s]
+    out = np.empty((sample.size, words), np.uint64)
     for b in range(sample.size):
         column = 0
         for s in range(position.size):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import compiled
+from .compiling import compiled, helper, inlined
 
 F = np.float32
 _ZERO, _UNIT, _TWO16, _16 = F(0), F(1), F(2.0**16), np.int64(16)
 STRIP = 2048  # pixels that stay in the first-level cache
 
 
-@compiled
+@helper
 def clip(v):
     return min(max(v, _ZERO), _UNIT)
 
@@ -27,7 +27,7 @@ def add_plane(image, plane):
 
 
 # the first 32 binary digits of a value are taken as two 16-bit integers, whose conversion from float32 vectorises best
-@compiled
+@inlined
 def _sum(strip):
     high, low = np.int64(0), np.int64(0)
     for i in range(strip.size):
@@ -38,7 +38,7 @@ def _sum(strip):
     return (high << _16) + low
 
 
-@compiled
+@inlined
 def _sum_of_squares(strip, middle):
     high, low = np.int64(0), np.int64(0)
     for i in range(strip.size):
@@ -50,13 +50,13 @@ def _sum_of_squares(strip, middle):
     return (high << _16) + low
 
 
-@compiled
+@helper
 def mean(x):
     """sums.mean of one image."""
     return F(_sum(x.reshape(-1))) * F(1.0 / (2.0**32 * x.size))
 
 
-@compiled
+@inlined
 def deviation(x):
     """sums.deviation of one image."""
     middle = mean(x)
@@ -64,7 +64,7 @@ def deviation(x):
     return F(np.sqrt(np.float64(F(total) * F(1.0 / (2.0**32 * x.size)))))
 
 
-@compiled
+@helper
 def twice_middle(counts):
     """Turn int32 counts into twice the middle rank of each bin; what is done to all of them then vectorises."""
     below = np.int32(0)
