@@ -28,7 +28,8 @@ _STEP = 8  # sizes are multiples of it, unless there can be no more entries than
 class Room:
     """Sizes of the lists of a batch, by name. A batch that needs more makes the room larger by a quarter more than it needs.
 
-    Sizes never shrink. Those that it is made with lie in shared memory, so that the workers of a data loader have one room.
+    Sizes never shrink. Those that it is made with lie in shared memory, so that the workers of a loader have one room: make
+    it with the ``sizes()`` of a room that a few batches were packed in.
     """
 
     def __init__(self, sizes: Mapping[str, int] | None = None) -> None:
