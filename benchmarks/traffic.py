@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from pcs_augment import rng
 from pcs_augment.base import Augmentation, Step
 from pcs_augment.bench import labelled_batch, machine, worst_case
-from pcs_augment.kernels.triton import perlin
+from pcs_augment.kernels.triton import sums
 from pcs_augment.pipeline import default_pipeline
 from pcs_augment.plan import Plan, Tables
 from pcs_augment.targets import AnyTargets
@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shared", action="store_true", help="count Perlin values in shared memory, as from Triton 3.8 on")
     parser.add_argument("--measure", action="store_true", help="also measure; needs a CUDA device")
     args = parser.parse_args(argv)
-    perlin._IN_SHARED_MEMORY |= args.shared
+    sums.IN_SHARED_MEMORY |= args.shared
     bandwidth = copy_bandwidth() if args.measure else args.bandwidth * 1e12
     host = (args.launch / 1e6, args.triton / 1e6)
     rates = Rates(bandwidth, args.link * 1e9, args.atomics * 1e9, args.operations * 1e12, *host, args.kernel / 1e6)

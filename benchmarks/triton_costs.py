@@ -9,25 +9,32 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
+from pcs_augment.noise.equalize import PARTS, PASSES, _split
+from pcs_augment.noise.interference import distances
 from pcs_augment.raster import following
+from pcs_augment.rng import MASK
 
 # Instructions of a thread for each of its pixels (values, gradients): those of the innermost loop, or of the whole kernel where
 # there is none, in the code for compute capability 9.0, over the pixels of a thread. Slow paths of divisions and roots, which
 # ordinary numbers do not take, are among those of _strokes, _fills, _extremes and _curves: an upper bound.
 INSTRUCTIONS = {
     "_add_impulses": 29,
-    "_add_ranks": 15,
+    "_across": 33,
+    "_add_ranks": 29,  # per texture
     "_add_noise": 28,
     "_assign": 40,
     "_distances": 30,
-    "_blend": 53,
+    "_blend": 56,
     "_clear": 8,
     "_converted": 8,
     "_gradients": 39,
     "_halves": 23,
-    "_layer_counts": 21,
+    "_layer_counts": 13,  # per slice of the bins
+    "_layout": 85,
     "_look_up": 10,
     "_offsets": 7,
     "_put": 6,
@@ -36,13 +43,16 @@ INSTRUCTIONS = {
     "_scale": 9,
     "_stretch": 12,
     "_sum": 11,
+    "_tables": 70,
     "_turned": 84,
     "_visible": 23,
+    "_wave_tables": 170,
     "_along": 11,  # per distance from the centre
     "_curves": 50,  # per segment near the tile
     "_strokes": 79,  # per edge and place near it
-    "_perlin_counts": 86,  # per texture
-    "_perlin_sums": 57,  # per texture
+    "_perlin_counts": 37,  # per texture
+    "_perlin_sums": 24,  # per texture
+    "_rank_table": 63,  # per bin
     "_wave_sums": 11,  # per texture
 }
 # of a convex outline for each row and edge (two threads to a row), and for each pixel; of others for each pixel and edge, and
@@ -58,7 +68,7 @@ IMAGES = {  # how often rows of ``images`` are read or written
     "_sum": 1,
     "_turned": 2,
 }
-ADDED_TO = {"_perlin_counts": "counts", "_layer_counts": "counts"}  # read and written
+_passes: list[int] = []  # that waves take which are ranked by counting, as of the last that were made
 
 
 class Work(NamedTuple):
@@ -74,8 +84,10 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
     counted_below |= dict.fromkeys(("_fills", "_strokes"), ("owner",))
     whole = counted_below.get(kernel, ("images",) if kernel in IMAGES else ())
     moved = sum(distinct_bytes(t) for k, t in tensors.items() if k not in whole)
-    if kernel in ADDED_TO:
-        moved += distinct_bytes(tensors[ADDED_TO[kernel]])
+    if kernel in ("_perlin_sums", "_wave_sums"):  # another tensor stands for counts that are not made
+        moved += distinct_bytes(tensors["counts"]) if given["COUNT"] else -distinct_bytes(tensors["counts"])
+    elif kernel == "_perlin_counts" and not given["SHARED"]:
+        moved += distinct_bytes(tensors["counts"])
     if kernel in IMAGES:
         moved += IMAGES[kernel] * len(tensors["sample"]) * distinct_bytes(tensors["images"][:1])
     places, atomics = programs * _places(given), 0
@@ -85,10 +97,34 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
         moved += len(tensors["reach"]) * row * (given["channels"] + into)
         places = int(tensors["reach"].host.sum()) * given["per_image"] * _places(given)
     elif kernel in ("_perlin_counts", "_perlin_sums", "_wave_sums"):
-        textures = len(tensors["waves" if kernel == "_wave_sums" else "geometry"])
+        textures, pixels = len(tensors["waves" if kernel == "_wave_sums" else "geometry"]), given["height"] * given["width"]
         places = textures * given["per_image"] * _places(given)
-        if kernel == "_perlin_counts":  # from shared memory at most: empty bins are not added
-            atomics = programs * given["BINS"] if given["SHARED"] else textures * given["height"] * given["width"]
+        if kernel == "_perlin_counts":
+            atomics = 0 if given["SHARED"] else textures * pixels
+        else:
+            atomics = len(tensors["out"]) * pixels if given["COUNT"] else 0
+            if kernel == "_wave_sums":
+                moved += distinct_bytes(tensors["out"][:1]) * int(given["begun"].host.sum())
+    elif kernel == "_across":
+        rows = -(-given["geometry"].host[:, 6] // given["LINES"])
+        places = int(rows.sum()) * given["LINES"] * -(-given["width"] // given["TX"]) * given["TX"]
+    elif kernel == "_layer_counts":
+        textures = np.diff(given["first"].host)
+        places = int((textures * given["ranks"] // given["BINS"] + 1).sum()) * -(-given["n"] // given["BLOCK"]) * given["BLOCK"]
+    elif kernel == "_rank_table":
+        places = programs * -(-given["bins"] // given["CHUNK"]) * given["CHUNK"]
+    elif kernel == "_wave_tables":
+        places = programs * 4 * given["NODES"]
+    elif kernel == "_distances":
+        _passes[:] = passes_of(given["waves"].host, given["n"], given["width"])
+    elif kernel in ("_ranges", "_layout", "_assign", "_tables"):
+        return _pass(kernel, moved, given)
+    elif kernel == "_add_ranks":
+        places = len(_passes) * given["n"]
+        layers = distinct_bytes(tensors["out"][:1])  # of which those in the list are written, and read if something is there
+        moved -= distinct_bytes(tensors["out"]) + distinct_bytes(tensors["table"])
+        moved += layers * (len(tensors["layers"]) + int(given["begun"].host.sum()))
+        moved += 4 * sum(1 + PARTS * p for p in _passes)
     elif kernel in OUTLINES:
         area, tall, blocks, edges = _parts(given)
         atomics = int(area.sum())  # at most
@@ -107,16 +143,38 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
         runs = given["runs"].host.astype(np.int64)
         moved += 2 * given["channels"] * programs * _places(given) * 4
         places = int((runs[:, 1] - runs[:, 0]).sum()) * _places(given)
-    elif kernel == "_layer_counts":
-        atomics = len(tensors["layers"]) * given["n"]
     elif kernel == "_sum":
         atomics = programs
-    elif kernel in ("_assign", "_ranges"):  # at most: passes after the first skip what needs none
-        atomics = tensors["rows"].numel() * (1 if kernel == "_assign" else 0 if given["FIRST"] else 2)
     elif kernel == "_edges":
         points, first = given["points"].host.view(np.float64), given["first"].host
         tensors["edges"].host = np.concatenate((points, points[following(np.diff(first))]), 1)  # type: ignore[attr-defined]
     return Work(moved, atomics, places * INSTRUCTIONS.get(kernel, 0))
+
+
+def passes_of(waves: np.ndarray, n: int, width: int) -> list[int]:
+    """How many passes of equalisation each of the waves (t, 3) takes, by the definition."""
+    taken = np.ones(len(waves), np.int64)
+    with _disable_current_modes():
+        fx, fy, phase = (torch.from_numpy(column.copy())[:, None] for column in waves.T)
+        rows, columns = (torch.arange(n // width) * fy) & MASK, (torch.arange(width) * fx + phase) & MASK
+        for i, row in enumerate(distances(rows, columns).neg_().flatten(1).mul_(0.5)):
+            _, heavy, state = _split(row[None], torch.zeros(1, n, dtype=torch.int64), 1)
+            while taken[i] < PASSES and bool(heavy.any()):
+                _, still, state = _split(row[None], *state)
+                heavy, taken[i] = heavy & still, taken[i] + 1
+    return taken.tolist()
+
+
+def _pass(kernel: str, moved: int, given: dict[str, Any]) -> Work:
+    """Of a kernel in a pass of equalisation: waves that do not take it cost nothing."""
+    number = (given["total" if kernel == "_tables" else "bins"] - 1) // PARTS - (kernel == "_tables")
+    waves = len(_passes) or len(given["active"])
+    mine = sum(p > number for p in _passes) if _passes else waves
+    if kernel in ("_layout", "_tables"):
+        chunks = -(-given["total" if kernel == "_tables" else "bins"] // given["CHUNK"])
+        return Work(moved * mine // waves, 0, mine * chunks * given["CHUNK"] * INSTRUCTIONS[kernel])
+    each = 1 if kernel == "_assign" else 0 if given["FIRST"] else 2
+    return Work(moved * mine // waves, each * mine * given["n"], mine * given["blocks"] * given["BLOCK"] * INSTRUCTIONS[kernel])
 
 
 def distinct_bytes(t: Tensor) -> int:
@@ -126,7 +184,7 @@ def distinct_bytes(t: Tensor) -> int:
 
 def _places(given: dict[str, Any]) -> int:
     """Pixels, values or gradients that a program looks at together; 0 for programs that make tables."""
-    if "TX" in given:
+    if "TY" in given:
         return given["TX"] * given["TY"]
     return given.get("BLOCK", 8 * given.get("CALLS", 0)) * given.get("RUN", 1)
 

@@ -43,4 +43,7 @@ def kernel_modules():
 
 def kernel_names():
     """The kernels that they launch."""
-    return {name for m in kernel_modules() for name in re.findall(r"launch\((_\w+)", Path(m.__file__).read_text())}
+    from pcs_augment.kernels.triton import sums
+
+    names = {name for m in kernel_modules() for name in re.findall(r"launch\((_\w+)", Path(m.__file__).read_text())}
+    return names if sums.IN_SHARED_MEMORY else names - {"_layer_counts"}

@@ -21,7 +21,7 @@ from pcs_augment.rng import halves
 
 pytest.importorskip("triton", reason="there is no Triton for this system")
 
-from pcs_augment.kernels.triton import launch, layers, perlin, splines
+from pcs_augment.kernels.triton import launch, layers, splines, sums
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 pytestmark = [pytest.mark.gpu] if DEVICE.type == "cuda" else []
@@ -96,10 +96,14 @@ def test_a_batch_is_its_samples(step):
         assert_same_targets(target, new[i : i + 1])
 
 
-def test_every_kernel_runs(launched):
+@pytest.mark.parametrize("shared", [True, False])
+def test_every_kernel_runs(launched, monkeypatch, shared):
+    if DEVICE.type == "cpu":
+        monkeypatch.setattr(sums, "IN_SHARED_MEMORY", shared)
     for step in STEPS:
         images, targets = random_images(2, 9, 9), random_targets([2, 2], 9, 9)
         by("triton", step.apply, *on_device(images, targets), step.draw(images.shape, targets))
+    by("triton", pa.equalize, images.to(DEVICE))
     assert set(launched) == kernel_names()
     launched.clear()
     by("torch", step.apply, *on_device(images, targets), step.draw(images.shape, targets))
@@ -252,11 +256,20 @@ def test_symmetries_that_follow_each_other_move_pixels_once(size, launched):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_both_ways_to_count_a_texture(monkeypatch, shared):
-    monkeypatch.setattr(perlin, "_IN_SHARED_MEMORY", shared)
-    step = pa.PerlinLayer(textures=(2, 2))
+@pytest.mark.parametrize("kind", [pa.PerlinLayer, pa.InterferenceLayer])
+def test_both_ways_to_count_values(monkeypatch, kind, shared):
+    monkeypatch.setattr(sums, "IN_SHARED_MEMORY", shared)
     images, targets = random_images(2, 35, 131), random_targets([0, 0], 35, 131)
-    applied(step, images, targets, step.draw(images.shape, targets))
+    for step in (kind(textures=(1, 3)), kind(textures=(2, 2), equalize_layer=False)):
+        applied(step, images, targets, step.draw(images.shape, targets))
+
+
+@pytest.mark.parametrize("kind", [pa.PerlinLayer, pa.InterferenceLayer])
+def test_sums_of_more_than_sixteen_bits(kind):
+    images, targets = random_images(1, 6, 9), random_targets([0], 6, 9)
+    for textures in (15, 16, 17):
+        step = kind(textures=(textures, textures))
+        applied(step, images, targets, step.draw(images.shape, targets))
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)

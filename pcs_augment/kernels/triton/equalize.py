@@ -1,6 +1,7 @@
 """Fine equalisation: passes that only textures take which need them, without looking from the host.
 
-Memory for all passes is filled at once; what a pass writes before it is read is not filled at all.
+Memory for all passes is filled at once; what a pass writes before it is read is not filled at all. Ranks are looked up at the
+end, in the table of the last pass that a texture took.
 """
 
 from __future__ import annotations
@@ -90,11 +91,12 @@ def _assign(
         tl.atomic_add(new_counts + t.to(tl.int64) * total + part, 1, here, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["total"], do_not_specialize_on_alignment=["counts"])
-def _tables(table, still, counts, distinct, active, step, heavy, total, CHUNK: tl.constexpr):
+@triton.jit(do_not_specialize=["total", "number"], do_not_specialize_on_alignment=["table", "counts"])
+def _tables(table, still, taken, counts, distinct, active, step, heavy, total, number, CHUNK: tl.constexpr):
     """Middle ranks of the parts, and whether the texture takes another pass."""
     t = tl.program_id(0)
     if tl.load(active + t) > 0:
+        tl.store(taken + t, number)
         start = t.to(tl.int64) * total
         below, most = tl.zeros((), tl.int64), tl.zeros((), tl.int32)
         for i in range(0, total, CHUNK):
@@ -110,24 +112,38 @@ def _tables(table, still, counts, distinct, active, step, heavy, total, CHUNK: t
         tl.store(still + t, 0)
 
 
-@triton.jit(do_not_specialize=["total"])
-def _look_up(out, table, index, active, n, total, blocks, BLOCK: tl.constexpr):
+@triton.jit
+def rank_of(table, index, taken, t, n, place, here, textures, PARTS: tl.constexpr):
+    """What the last pass that texture t took says of its values at these places."""
+    number = tl.load(taken + t).to(tl.int64)
+    # a pass has PARTS bins more than the one before, the first 1 + PARTS
+    start = textures * (number + PARTS * (number * (number + 1) // 2)) + t * (1 + PARTS * (number + 1))
+    row = number * 0 + t  # of 64 bits, whatever t is
+    return tl.load(table + start + tl.load(index + row * n + place, here, other=0), here, other=0.0)
+
+
+@triton.jit(do_not_specialize=["textures"])
+def _look_up(out, table, index, taken, n, textures, blocks, PARTS: tl.constexpr, BLOCK: tl.constexpr):
     t, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
-    if tl.load(active + t) > 0:
-        place = block * BLOCK + tl.arange(0, BLOCK)
-        here = place < n
-        at = t.to(tl.int64) * n + place
-        tl.store(out + at, tl.load(table + t.to(tl.int64) * total + tl.load(index + at, here, other=0), here), here)
+    place = block * BLOCK + tl.arange(0, BLOCK)
+    here = place < n
+    tl.store(out + t.to(tl.int64) * n + place, rank_of(table, index, taken, t, n, place, here, textures, PARTS), here)
 
 
 def equalize_rows(x: Tensor) -> Tensor:
-    return equalized(x)
-
-
-def equalized(x: Tensor, present: Tensor | None = None) -> Tensor:
-    """The same; with (T,) int32 ``present`` of the rows alone that have a number above 0, others are left as they come."""
     textures, n = x.shape
-    rows, device = x.contiguous(), x.device
+    blocks = triton.cdiv(n, _BLOCK)
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    launch(_look_up, textures * blocks, out, *ranked(x.contiguous()), n, textures, blocks, PARTS=PARTS, BLOCK=_BLOCK)
+    return out
+
+
+def ranked(rows: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Tables of ranks of all passes, the part that each value fell into at last, and the last pass that each texture took.
+
+    present (T,) int32: above 0 for rows that are there, where some are not.
+    """
+    (textures, n), device = rows.shape, rows.device
 
     def make(*size: int, dtype: torch.dtype = torch.int32) -> Tensor:
         return torch.empty(*size, dtype=dtype, device=device)
@@ -142,8 +158,9 @@ def equalized(x: Tensor, present: Tensor | None = None) -> Tensor:
     low_of, high_of = (v.split([textures * b for b in bins]) for v in (lows, highs))
     counts_of = tallies.split([textures * t for t in totals])
     blocks = triton.cdiv(n, _BLOCK)
-    out, index = torch.empty_like(rows), make(textures, n)
-    for number, (b, total, low, high, new_counts) in enumerate(zip(bins, totals, low_of, high_of, counts_of)):
+    index, taken, tables = make(textures, n), make(textures), make(len(tallies), dtype=torch.float32)
+    lists_of = (bins, totals, low_of, high_of, counts_of, tables.split([textures * t for t in totals]))
+    for number, (b, total, low, high, new_counts, table) in enumerate(zip(*lists_of)):
         once = {"FIRST": number == 0, "BLOCK": _BLOCK}
         launch(_ranges, textures * blocks, low, high, rows, index, active, n, b, blocks, **once)
         parts, first, scale = make(textures * b), make(textures * b), make(textures * b, dtype=torch.float32)
@@ -152,9 +169,7 @@ def equalized(x: Tensor, present: Tensor | None = None) -> Tensor:
         launch(_layout, textures, *layout, PARTS=PARTS, CHUNK=_CHUNK)
         lists = (index, new_counts, rows, low, scale, parts, first, active, n, b, total, blocks)
         launch(_assign, textures * blocks, *lists, **once)
-        table = make(textures * total, dtype=torch.float32)
-        limits = (0.5 / n, HEAVY * n, total)
-        launch(_tables, textures, table, still, new_counts, distinct, active, *limits, CHUNK=_CHUNK)
-        launch(_look_up, textures * blocks, out, table, index, active, n, total, blocks, BLOCK=_BLOCK)
+        limits = (0.5 / n, HEAVY * n, total, number)
+        launch(_tables, textures, table, still, taken, new_counts, distinct, active, *limits, CHUNK=_CHUNK)
         active, counts = still, new_counts
-    return out
+    return tables, index, taken

@@ -7,9 +7,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ...noise.equalize import PARTS
 from ...rng import MASK
-from .equalize import equalized
+from . import sums
+from .equalize import rank_of, ranked
 from .launch import TILE_X, TILE_Y, clip, launch, tile_of, tiles
+from .sums import value_at
 
 _BLOCK = 1024
 _LOW, _TURN = tl.constexpr(MASK), tl.constexpr(MASK + 1)
@@ -17,21 +20,29 @@ _LOW, _TURN = tl.constexpr(MASK), tl.constexpr(MASK + 1)
 
 @triton.jit
 def _wave_sums(
-    out, first, table, waves, height, width, across, per_image, LEVELS: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr
-):
-    """waves (T, 3): turns per px along x and y and the phase, in units of 2^-32 turns."""
+    out, counts, first, begun, table, waves, bins, height, width, across, per_image,
+    LEVELS: tl.constexpr, COUNT: tl.constexpr, WIDE: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr,
+):  # fmt: skip
+    """waves (T, 3): turns per px along x and y and the phase, in units of 2^-32 turns; begun (n,): layers with something in
+    ``out`` already; COUNT: the sums are counted too, in global memory."""
     layer, tile = tl.program_id(0) // per_image, tl.program_id(0) % per_image
+    begin, end = tl.load(first + layer), tl.load(first + layer + 1)
+    if begin == end:  # absent: see rooms.py
+        return
     y, x = tile_of(tile, across, TX, TY)
     drop: tl.constexpr = 32 - LEVELS
-    total = tl.zeros((TY, TX), tl.int32)
-    for t in range(tl.load(first + layer), tl.load(first + layer + 1)):
+    here = (y < height) & (x < width)
+    total = value_at(out, layer, height * width, y * width + x, here & (tl.load(begun + layer) > 0), WIDE)
+    for t in range(begin, end):
         row = waves + 3 * t
         column = ((x.to(tl.int64) * tl.load(row) + tl.load(row + 2)) & _LOW) >> drop
         line = (((y.to(tl.int64) * tl.load(row + 1)) & _LOW) + (1 << (drop - 1))) >> drop
         index = ((column + line) & ((1 << LEVELS) - 1)).to(tl.int32)
         total += tl.load(table + t * (1 << LEVELS) + index).to(tl.int32)
     place = (layer.to(tl.int64) * height + y) * width + x
-    tl.store(out + place, total, (y < height) & (x < width))
+    tl.store(out + place, total, here)
+    if COUNT:
+        tl.atomic_add(counts + layer.to(tl.int64) * bins + total, 1, here, sem="relaxed")
 
 
 @triton.jit
@@ -73,20 +84,27 @@ def _wave_tables(table, corners, factors, counted, ranks, NODES: tl.constexpr):
 
 
 def wave_sums(
-    first: Tensor, waves: Tensor, corners: Tensor, factors: Tensor, counted: Tensor, height: int, width: int,
-    nodes: int, levels: int, ranks: int,
-) -> Tensor:  # fmt: skip
-    """(n, H * W) int32 sums of the ranks of waves first[i] .. first[i + 1] - 1, without those that are ``counted`` (T,)."""
-    textures, layers = len(waves), len(first) - 1
+    out: Tensor, begun: Tensor, first: Tensor, waves: Tensor, corners: Tensor, factors: Tensor, counted: Tensor,
+    height: int, width: int, nodes: int, levels: int, ranks: int, bins: int, equalize: bool,
+) -> Tensor | None:  # fmt: skip
+    """Sums (n, H * W) of the ranks of waves first[i] .. first[i + 1] - 1, without those that are ``counted`` (T,).
+
+    begun (n,): layers that start from what ``out`` holds. Returns how often each sum below ``bins`` occurs, if ``equalize``.
+    """
+    textures, layers, device = len(waves), len(begun), out.device
     if 8 * nodes != 1 << levels:
         raise ValueError(f"four phase bins lie between two nodes of half a turn, got {nodes} nodes and {levels} bits")
-    table = torch.empty(textures, 1 << levels, dtype=torch.int16, device=waves.device)
+    table = torch.empty(textures, 1 << levels, dtype=torch.int16, device=device)
     launch(_wave_tables, textures, table, corners, factors, counted, ranks, NODES=nodes)
-    out = torch.empty(layers, height * width, dtype=torch.int32, device=waves.device)
+    shared = sums.IN_SHARED_MEMORY
+    counts = sums.empty_counts(layers, 1, bins, device) if equalize and not shared else begun
     across, per_image = tiles(height, width)
-    arguments = (first, table, waves, height, width, across, per_image)
-    launch(_wave_sums, layers * per_image, out, *arguments, LEVELS=levels, TX=TILE_X, TY=TILE_Y)
-    return out
+    arguments = (first, begun, table, waves, bins, height, width, across, per_image)
+    constants = {"LEVELS": levels, "COUNT": equalize and not shared, "WIDE": out.dtype == torch.int32}
+    launch(_wave_sums, layers * per_image, out, counts, *arguments, **constants, TX=TILE_X, TY=TILE_Y)
+    if not equalize:
+        return None
+    return sums.layer_counts(out, first, bins, ranks) if shared else counts
 
 
 @triton.jit
@@ -101,35 +119,37 @@ def _distances(out, waves, n, width, blocks, BLOCK: tl.constexpr):
     tl.store(out + t.to(tl.int64) * n + place, distance * -0.5, place < n)
 
 
-@triton.jit
-def _add_ranks(sums, values, layers, first, ranks, n, blocks, BLOCK: tl.constexpr):
-    """Add values first[i] .. first[i + 1] - 1, in [0, 1], to layer layers[i] as whole ranks."""
+@triton.jit(do_not_specialize=["textures"])
+def _add_ranks(
+    out, table, index, taken, layers, first, begun, ranks, n, textures, blocks,
+    PARTS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Layer layers[i] becomes the sum of textures first[i] .. first[i + 1] - 1 in whole ranks, and what it is if ``begun``."""
     i, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
     if tl.load(layers + i) < 0:  # absent: see rooms.py
         return
     place = block * BLOCK + tl.arange(0, BLOCK)
-    here = place < n
-    at = sums + tl.load(layers + i).to(tl.int64) * n + place
-    total = tl.load(at, here, other=0)
-    value = values + tl.load(first + i).to(tl.int64) * n + place
-    for _ in range(tl.load(first + i), tl.load(first + i + 1)):
-        rank = tl.load(value, here, other=0.0) * ranks
-        value += n
+    here, layer = place < n, tl.load(layers + i)
+    total = value_at(out, layer, n, place, here & (tl.load(begun + i) > 0), WIDE)
+    for t in range(tl.load(first + i), tl.load(first + i + 1)):
+        rank = rank_of(table, index, taken, t, n, place, here, textures, PARTS) * ranks
         total += ((rank + 8388608.0) - 8388608.0).to(tl.int32)  # halves to even, as torch.round has it
-    tl.store(at, total, here)
+    tl.store(out + layer.to(tl.int64) * n + place, total, here)
 
 
 def add_counted(
-    sums: Tensor, waves: Tensor, layers: Tensor, first: Tensor, height: int, width: int, ranks: int,
+    out: Tensor, waves: Tensor, layers: Tensor, first: Tensor, begun: Tensor, height: int, width: int, ranks: int,
     present: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Add the ranks of waves (t, 3), found by counting, to (n, H * W) sums: first[i] .. first[i + 1] - 1 to layer layers[i].
 
-    present (t,) int32: above 0 for waves that are there, where some are not.
+    begun (l,): whether such a layer holds something before; it starts from 0 otherwise. present (t,) int32: above 0 for waves
+    that are there, where some are not.
     """
-    n = height * width
+    n, textures = height * width, len(waves)
     blocks = triton.cdiv(n, _BLOCK)
-    values = torch.empty(len(waves), n, device=sums.device)
-    launch(_distances, len(waves) * blocks, values, waves, n, width, blocks, BLOCK=_BLOCK)
-    ranked = equalized(values, present)
-    launch(_add_ranks, len(layers) * blocks, sums, ranked, layers, first, float(ranks), n, blocks, BLOCK=_BLOCK)
+    values = torch.empty(textures, n, device=out.device)
+    launch(_distances, textures * blocks, values, waves, n, width, blocks, BLOCK=_BLOCK)
+    arguments = (*ranked(values, present), layers, first, begun, float(ranks), n, textures, blocks)
+    constants = {"PARTS": PARTS, "WIDE": out.dtype == torch.int32, "BLOCK": _BLOCK}
+    launch(_add_ranks, len(layers) * blocks, out, *arguments, **constants)

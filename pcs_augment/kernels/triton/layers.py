@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import triton
@@ -18,9 +20,11 @@ from ...plan import Table
 from ...rng import keys_in
 from ...sums import EXP2
 from ...transfer import all_to_device
+from .edges import small
 from .interference import add_counted, wave_sums
 from .launch import channels_of, clip, launch
-from .perlin import gradients, perlin_sums, rank_tables
+from .perlin import gradients, perlin_sums, room_of
+from .sums import empty_sums, rank_tables, value_at
 from .tone import mean_of, sums
 
 _BLOCK = 1024
@@ -29,20 +33,10 @@ _COUNTED_MORE = 2**17  # what a wave takes besides, for its histograms
 _E0, _E1, _E2, _E3, _E4, _E5 = (tl.constexpr(c) for c in EXP2)
 
 
-@triton.jit
-def _layer_counts(counts, layers, sample, n, blocks, bins, BLOCK: tl.constexpr):
-    layer, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
-    if tl.load(sample + layer // 2) < 0:  # absent: see rooms.py
-        return
-    place = block * BLOCK + tl.arange(0, BLOCK)
-    value = tl.load(layers + layer.to(tl.int64) * n + place, place < n, other=0)
-    tl.atomic_add(counts + layer.to(tl.int64) * bins + value, 1, place < n, sem="relaxed")
-
-
 @triton.jit(do_not_specialize_on_alignment=["totals"])
 def _blend(
     images, sample, layers, table, scales, totals, inverse, c, channels, n, blocks, bins,
-    EQUALIZE: tl.constexpr, BLOCK: tl.constexpr,
+    EQUALIZE: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """blend.blend_with: the strengths come from the sums of squares, the layers from their sums."""
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
@@ -50,8 +44,7 @@ def _blend(
         return
     place = block * BLOCK + tl.arange(0, BLOCK)
     here = place < n
-    one = tl.load(layers + 2 * a.to(tl.int64) * n + place, here, other=0)
-    two = tl.load(layers + (2 * a.to(tl.int64) + 1) * n + place, here, other=0)
+    one, two = value_at(layers, 2 * a, n, place, here, WIDE), value_at(layers, 2 * a + 1, n, place, here, WIDE)
     if EQUALIZE:
         layer = tl.load(table + 2 * a.to(tl.int64) * bins + one)
         weight = tl.load(table + (2 * a.to(tl.int64) + 1) * bins + two)
@@ -73,23 +66,19 @@ def _blend(
         at += n
 
 
-def _blend_layers(images: Tensor, sample: Tensor, layers: Tensor, scales: Tensor, most: int, equalize: bool, c: float) -> None:
-    """Blend image sample[a] with layers 2 a and 2 a + 1, given as (2 A, H * W) sums of ranks of at most ``most`` in all.
+def _blend_layers(images: Tensor, sample: Tensor, layers: Tensor, scales: Tensor, counts: Tensor | None, c: float) -> None:
+    """Blend image sample[a] with layers 2 a and 2 a + 1, given as (2 A, H * W) sums of ranks.
 
-    scales (2 A,): what turns a sum into a mean, used unless ``equalize``.
+    scales (2 A,): what turns a sum into a mean, used unless there are counts (2 A, 1, bins) of the sums.
     """
     channels, height, width = channels_of(images)
-    n, device = height * width, images.device
-    table = scales
-    if equalize:
-        counts = torch.zeros(len(layers), most + 1, dtype=torch.int32, device=device)
-        blocks = triton.cdiv(n, _BLOCK)
-        launch(_layer_counts, len(layers) * blocks, counts, layers, sample, n, blocks, most + 1, BLOCK=_BLOCK)
-        table = rank_tables(counts, n)
+    n = height * width
+    table = scales if counts is None else rank_tables(counts, n)
     totals, inverse = sums(images, sample, squares=True)
     blocks = triton.cdiv(n, _BLOCK)
-    arguments = (sample, layers, table, scales, totals, inverse, c, channels, n, blocks, most + 1)
-    launch(_blend, len(sample) * blocks, images, *arguments, EQUALIZE=equalize, BLOCK=_BLOCK)
+    arguments = (sample, layers, table, scales, totals, inverse, c, channels, n, blocks, table.shape[-1])
+    constants = {"EQUALIZE": counts is not None, "WIDE": layers.dtype == torch.int32, "BLOCK": _BLOCK}
+    launch(_blend, len(sample) * blocks, images, *arguments, **constants)
 
 
 def add_layers(
@@ -99,10 +88,13 @@ def add_layers(
     height, width = images.shape[2:]
     table = textures_of(sample, layer, item, scale, first, second, keys)
     owners, start, counts = np.unique(table["sample"], return_index=True, return_counts=True)
-    # an image has two layers and their tables from sums to values; each of its textures a histogram and a table of ranks
+    # an image has two layers and their tables from sums to values
     most = rooms.size("textures of an image", counts.max(initial=0))
-    tables = 2 * 2 * (most * RANKS + 1) * equalize_layer + most * BINS * 3 // 2 * (kind == "perlin")
-    at_once = max(1, int(GPU_CHUNK_PX // (2 * height * width + tables)))
+    room = 2 * height * width + 2 * 2 * (most * RANKS + 1) * equalize_layer
+    if kind == "perlin":
+        lines = np.append(0, geometry(table, height, width).rows.cumsum())[np.append(start, len(table["sample"]))]
+        room += room_of(most, rooms.size("lines of an image", np.diff(lines).max(initial=0)), BINS, height, width)
+    at_once = max(1, int(GPU_CHUNK_PX // room))
     owners_there = rooms.filled(owners, rooms.size("images", len(owners), len(images)), rooms.ABSENT)
     ends = rooms.filled(np.append(start, len(table["sample"])), len(owners_there) + 1, None)
     for a in range(0, len(owners_there), at_once):
@@ -112,45 +104,53 @@ def add_layers(
         slot = np.searchsorted(some[some >= 0], mine["sample"])
         textures = np.bincount(2 * slot + mine["layer"], minlength=2 * len(some))
         bounds, scales = np.append(0, np.cumsum(textures)), 1.0 / (RANKS * np.maximum(textures, 1))
-        where, layer_scales, summed = (_perlin if kind == "perlin" else _waves)(images, mine, bounds, some, scales)
-        longest = rooms.size("textures of a layer", int(textures.max()))
-        _blend_layers(images, where, summed, layer_scales, longest * RANKS, equalize_layer, c)
+        bins = rooms.size("textures of a layer", int(textures.max())) * RANKS + 1
+        make = _perlin if kind == "perlin" else _waves
+        where, layer_scales, summed, tallies = make(images, mine, bounds, bins, equalize_layer, some, scales)
+        _blend_layers(images, where, summed, layer_scales, tallies, c)
 
 
-def _perlin(images: Tensor, table: Table, bounds: NDArray, *others: NDArray) -> tuple[Tensor, ...]:
-    """``others`` on the device, and the sums of the layers that textures bounds[i] .. bounds[i + 1] - 1 make."""
+def _perlin(images: Tensor, table: Table, bounds: NDArray, bins: int, equalize: bool, *others: NDArray) -> tuple[Any, ...]:
+    """``others`` on the device, the sums of the layers that textures bounds[i] .. bounds[i + 1] - 1 make, and their counts."""
     height, width = images.shape[2:]
     g = geometry(table, height, width)
-    rows = np.stack((g.step, g.shift_x, g.shift_y, g.start, g.columns), -1)
+    rows = np.stack((g.step, g.shift_x, g.shift_y, g.start, g.columns, np.cumsum(g.rows) - g.rows, g.rows), -1)
     count = rooms.size("textures", len(rows))
     lists = [rooms.filled(v, count) for v in (rows, g.start, g.calls, table["item"], keys_in(table))]
     *ready, first, where, start, calls, items, keys = all_to_device(images.device, *others, bounds, *lists)
     largest, all_calls = rooms.size("calls", g.calls.max(initial=0)), rooms.size("all calls", g.calls.sum())
     lattice = gradients(start, calls, items, keys, int(largest), 8 * int(all_calls))
-    return *ready, perlin_sums(first, where, lattice, height, width, SCALING, BINS, RANKS)
+    sizes = (rooms.size("lines", g.rows.sum()), rooms.size("rows", g.rows.max(initial=0)), height, width)
+    return *ready, *perlin_sums(first, where, lattice, *sizes, SCALING, BINS, RANKS, bins, equalize)
 
 
-def _waves(images: Tensor, table: Table, bounds: NDArray, *others: NDArray) -> tuple[Tensor, ...]:
+def _waves(images: Tensor, table: Table, bounds: NDArray, bins: int, equalize: bool, *others: NDArray) -> tuple[Any, ...]:
     """The same for plane waves; the few that the pixel grid shapes are ranked by counting, as torch does it."""
     height, width = images.shape[2:]
     counted = resonant(table, height, width)
-    count = rooms.size("textures", len(counted))
-    columns = (np.stack(fixed_point(table), -1), *corner_terms(table, height, width), counted.astype(np.int64))
-    lists = [rooms.filled(v, count) for v in columns]
-    *ready, first, waves, corners, factors, skipped = all_to_device(images.device, *others, bounds, *lists)
-    sums = wave_sums(first, waves, corners, factors, skipped, height, width, NODES, LEVELS, RANKS)
     places, at_once = np.flatnonzero(counted), max(1, _COUNTED_PX // (height * width + _COUNTED_MORE))
+    layer_of = np.searchsorted(bounds, places, side="right") - 1
+    held = small(np.isin(np.arange(len(bounds) - 1), layer_of))
+    count = rooms.size("textures", len(counted))
+    columns = (np.stack(fixed_point(table), -1), *corner_terms(table, height, width), small(counted))
+    lists = [rooms.filled(v, count) for v in columns]
+    *ready, first, begun, waves, corners, factors, skipped = all_to_device(images.device, *others, bounds, held, *lists)
+    out = empty_sums(len(held), height * width, bins, images.device)
     count = rooms.size("counted waves", len(places))
     for a in range(0, count, at_once):
         some, rows = places[a : a + at_once], min(at_once, count - a)
-        layers, starts = np.unique(np.searchsorted(bounds, some, side="right") - 1, return_index=True)
+        layers, starts = np.unique(layer_of[a : a + at_once], return_index=True)
         mine = np.stack(fixed_point({name: values[some] for name, values in table.items()}), -1)
-        ends = np.append(starts, len(some)).astype(np.int32)
-        owners = rooms.size("layers with counted waves", len(layers), min(rows, len(bounds) - 1))
-        lists = [rooms.filled(mine, rows), rooms.filled(layers.astype(np.int32), owners, rooms.ABSENT)]
-        lists.append(rooms.filled(ends, owners + 1, None))
+        owners = rooms.size("layers with counted waves", len(layers), min(rows, len(held)))
+        lists = [
+            rooms.filled(mine, rows),
+            rooms.filled(small(layers), owners, rooms.ABSENT),
+            rooms.filled(small(np.append(starts, len(some))), owners + 1, None),
+            rooms.filled(small(np.isin(layers, layer_of[:a])), owners),
+        ]
         if rooms.active():
             lists.append(rooms.filled(np.ones(len(some), np.int32), rows))
-        waves_there, layers_there, first, *present = all_to_device(images.device, *lists)
-        add_counted(sums, waves_there, layers_there, first, height, width, RANKS, *present)
-    return *ready, sums
+        waves_there, layers_there, starts_there, begun_there, *present = all_to_device(images.device, *lists)
+        add_counted(out, waves_there, layers_there, starts_there, begun_there, height, width, RANKS, *present)
+    arguments = (begun, first, waves, corners, factors, skipped, height, width, NODES, LEVELS, RANKS, bins, equalize)
+    return *ready, out, wave_sums(out, *arguments)

@@ -1,7 +1,8 @@
 """Perlin noise: evaluated, ranked and added up without ever being stored.
 
-A texture is evaluated twice, once to count its values and once to look up its ranks: recomputing costs less than
-writing and reading it. All textures of a batch share a launch; a program adds up one tile of one layer over its textures.
+What is interpolated along x is kept, for each row of a lattice: few rows for many of pixels, which then only interpolate along
+y. That is done twice, once to count a texture's values and once to look up its ranks: recomputing costs less than writing and
+reading them. All textures of a batch share a launch; a program adds up one tile of one layer over its textures.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import triton.language as tl
 from torch import Tensor
 
 from ...rng import LANE_LATTICE, MASK, device_table
+from . import sums
 from .launch import TILE_X, TILE_Y, launch, tile_of, tiles
 from .rng import half_words
 
 _CALLS = 128  # of Philox in a program
-_CHUNK = 4096  # counts that a program adds up at once
-_COUNTED, _COUNTED_Y = 12, 32  # tiles that a program counts before it writes, and their rows
-# before, Triton counts in registers, which 8192 bins overflow: counting in global memory is faster by far
-_IN_SHARED_MEMORY = tuple(int(n) for n in triton.__version__.split(".")[:2]) >= (3, 8)
+_LINES = 8  # rows of a lattice that a program interpolates along x
+_COUNTED, _COUNTED_Y = 9, 64  # tiles that a program counts before it writes, or more, and their rows
+_COPIES = 8  # of a texture's histogram, at most
 _LANE, _LOW = tl.constexpr(LANE_LATTICE), tl.constexpr(MASK)
 
 
@@ -53,105 +54,132 @@ def _axis(i, step, shift):
     return (at >> 32).to(tl.int32), t, t * t * t * (t * (t * 6.0 - 15.0) + 10.0)
 
 
+@triton.jit(do_not_specialize=["points", "groups"])
+def _across(one, two, geometry, gradients, points, width, quads, groups, LINES: tl.constexpr, TX: tl.constexpr):
+    """Both components interpolated along x, for each row of a lattice.
+
+    geometry (T, 7): step, shifts, where gradients start, columns, first line of (lines, 4 quads) results, rows.
+    """
+    t, group = tl.program_id(0) // groups, tl.program_id(0) % groups
+    about = geometry + 7 * t
+    rows = tl.load(about + 6).to(tl.int32)
+    if group * LINES < rows:
+        step, shift = tl.load(about), tl.load(about + 1)
+        row = group * LINES + tl.arange(0, LINES)[:, None]
+        line = (tl.load(about + 5) + row) * (quads * 4)
+        start = gradients + tl.load(about + 3) + row * tl.load(about + 4)
+        for left in range(0, width, TX):
+            x = left + tl.arange(0, TX)[None, :]
+            here = (row < rows) & (x < width)
+            cell, tx, fade = _axis(x, step, shift)
+            near, g = 1.0 - fade, start + cell
+            tl.store(one + line + x, tl.load(g, here) * (near * tx) + tl.load(g + 1, here) * (fade * (tx - 1.0)), here)
+            g += points
+            tl.store(two + line + x, tl.load(g, here) * near + tl.load(g + 1, here) * fade, here)
+
+
 @triton.jit
-def _perlin_bins(geometry, gradients, points, t, y, x, scaling, half_bins):
-    """perlin.Lattices.field of texture t at rows y and columns x, as bins; geometry (T, 5): step, shifts, start, columns."""
-    row = geometry + 5 * t
-    step, start, columns = tl.load(row), tl.load(row + 3), tl.load(row + 4).to(tl.int32)
-    cell_x, tx, fade_x = _axis(x, step, tl.load(row + 1))
-    cell_y, ty, fade_y = _axis(y, step, tl.load(row + 2))
-    near_x, near_y = 1.0 - fade_x, 1.0 - fade_y
-    g = gradients + start + (cell_y * columns + cell_x)
-    a0 = tl.load(g) * (near_x * tx) + tl.load(g + 1) * (fade_x * (tx - 1.0))
-    b0 = tl.load(g + columns) * (near_x * tx) + tl.load(g + columns + 1) * (fade_x * (tx - 1.0))
-    g += points
-    a1 = tl.load(g) * near_x + tl.load(g + 1) * fade_x
-    b1 = tl.load(g + columns) * near_x + tl.load(g + columns + 1) * fade_x
-    value = (a0 * near_y + b0 * fade_y) + (a1 * (near_y * ty) + b1 * (fade_y * (ty - 1.0)))
+def _perlin_bins(geometry, one, two, quads, t, y, x, here, scaling, half_bins):
+    """perlin.Lattices.field of texture t at rows y and columns x, where ``here``, as bins; all else as _across has it."""
+    about = geometry + 7 * t
+    cell, ty, fade = _axis(y, tl.load(about), tl.load(about + 2))
+    near = 1.0 - fade
+    line = (tl.load(about + 5) + cell) * (quads * 4)
+    at, after = line + x, line + quads * 4 + x
+    value = tl.load(one + at, here, other=0.0) * near + tl.load(one + after, here, other=0.0) * fade
+    value += tl.load(two + at, here, other=0.0) * (near * ty) + tl.load(two + after, here, other=0.0) * (fade * (ty - 1.0))
     return (value * scaling + half_bins).to(tl.int32)
 
 
-@triton.jit(do_not_specialize=["points"])
+@triton.jit
 def _perlin_counts(
-    counts, geometry, gradients, points, scaling, height, width, across, per_image, parts,
+    counts, geometry, one, two, quads, scaling, height, width, across, per_image, parts,
     BINS: tl.constexpr, SHARED: tl.constexpr, TILES: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr,
 ):  # fmt: skip
-    """A histogram over TILES tiles of a texture: in shared memory, then added to the others once, or in global memory."""
+    """A histogram over TILES tiles of a texture: in shared memory, each program's by itself, or in global memory."""
     t, part = tl.program_id(0) // parts, tl.program_id(0) % parts
-    if tl.load(geometry + 5 * t + 4) == 0:  # absent: no columns
-        return
-    mine = counts + t.to(tl.int64) * BINS
+    mine = counts + (tl.program_id(0) if SHARED else t).to(tl.int64) * BINS
+    last = tl.minimum((part + 1) * TILES, per_image)
+    if tl.load(geometry + 7 * t + 4) == 0:  # absent: no columns; see rooms.py
+        last = last * 0
     if SHARED:
         total = tl.zeros((BINS,), tl.int32)
-    for tile in range(part * TILES, tl.minimum((part + 1) * TILES, per_image)):
+    for tile in range(part * TILES, last):
         y, x = tile_of(tile, across, TX, TY)
         here = (y < height) & (x < width)
-        inside_y, inside_x = tl.minimum(y, height - 1), tl.minimum(x, width - 1)
-        index = _perlin_bins(geometry, gradients, points, t, inside_y, inside_x, scaling, BINS * 0.5)
+        index = _perlin_bins(geometry, one, two, quads, t, tl.minimum(y, height - 1), x, x < width, scaling, BINS * 0.5)
         if SHARED:
             total += tl.histogram(tl.reshape(index, (TX * TY,)), BINS, mask=tl.reshape(here, (TX * TY,)))
         else:
             tl.atomic_add(mine + index, 1, here, sem="relaxed")
     if SHARED:
-        tl.atomic_add(mine + tl.arange(0, BINS), total, total > 0, sem="relaxed")
+        tl.store(mine + tl.arange(0, BINS), total)
 
 
 @triton.jit
-def _rank_table(table, counts, n, ranks, step, bins, WHOLE: tl.constexpr, CHUNK: tl.constexpr):
-    first = tl.program_id(0).to(tl.int64) * bins
-    below = tl.zeros((), tl.int64)
-    for i in range(0, bins, CHUNK):
-        place = i + tl.arange(0, CHUNK)
-        here = tl.load(counts + first + place, place < bins, other=0).to(tl.int64)
-        middle = 2 * (below + tl.cumsum(here)) - here
-        if WHOLE:
-            rank = ((middle * ranks + n) // (2 * n)).to(tl.int16)
-        else:
-            rank = middle.to(tl.float32) * step
-        tl.store(table + first + place, rank, place < bins)
-        below += tl.sum(here)
-
-
-def rank_tables(counts: Tensor, n: int, ranks: int | None = None) -> Tensor:
-    """Middle ranks of (R, bins) counts of n values: layer._rank_table as int16 in 0 .. ranks, or float32 in [0, 1] without."""
-    rows, bins = counts.shape
-    table = torch.empty(rows, bins, dtype=torch.float32 if ranks is None else torch.int16, device=counts.device)
-    arguments = (counts, n, ranks or 0, 0.5 / n, bins)
-    launch(_rank_table, rows, table, *arguments, num_warps=8, WHOLE=ranks is not None, CHUNK=_CHUNK)
-    return table
-
-
-@triton.jit(do_not_specialize=["points"])
 def _perlin_sums(
-    out, first, table, geometry, gradients, points, scaling, bins, height, width, across, per_image,
-    TX: tl.constexpr, TY: tl.constexpr,
+    out, counts, first, table, geometry, one, two, quads, scaling, bins, layer_bins, height, width, across, per_image,
+    COUNT: tl.constexpr, TX: tl.constexpr, TY: tl.constexpr,
 ):  # fmt: skip
+    """COUNT: the sums are counted too, in global memory."""
     layer, tile = tl.program_id(0) // per_image, tl.program_id(0) % per_image
+    begin, end = tl.load(first + layer), tl.load(first + layer + 1)
+    if begin == end:  # absent
+        return
     y, x = tile_of(tile, across, TX, TY)
-    inside_y, inside_x = tl.minimum(y, height - 1), tl.minimum(x, width - 1)
+    here = (y < height) & (x < width)
+    inside = tl.minimum(y, height - 1)
     total = tl.zeros((TY, TX), tl.int32)
-    for t in range(tl.load(first + layer), tl.load(first + layer + 1)):
-        index = _perlin_bins(geometry, gradients, points, t, inside_y, inside_x, scaling, bins * 0.5)
+    for t in range(begin, end):
+        index = _perlin_bins(geometry, one, two, quads, t, inside, x, x < width, scaling, bins * 0.5)
         total += tl.load(table + t * bins + index).to(tl.int32)
     place = (layer.to(tl.int64) * height + y) * width + x
-    tl.store(out + place, total, (y < height) & (x < width))
+    tl.store(out + place, total, here)
+    if COUNT:
+        tl.atomic_add(counts + layer.to(tl.int64) * layer_bins + total, 1, here, sem="relaxed")
+
+
+def _shares(height: int, width: int) -> tuple[int, int]:
+    """Tiles that a program counts, and programs for a texture."""
+    _, tall = tiles(height, width, _COUNTED_Y)
+    counted = max(_COUNTED, triton.cdiv(tall, _COPIES))
+    return counted, triton.cdiv(tall, counted)
+
+
+def room_of(textures: int, lines: int, bins: int, height: int, width: int) -> int:
+    """Numbers of 32 bits for so many textures: histograms, tables of ranks, and lines that are interpolated along x."""
+    copies = _shares(height, width)[1] if sums.IN_SHARED_MEMORY else 1
+    return textures * bins * (2 * copies + 1) // 2 + 2 * lines * 4 * triton.cdiv(width, 4)
 
 
 def perlin_sums(
-    first: Tensor, geometry: Tensor, gradients: Tensor, height: int, width: int, scaling: float, bins: int, ranks: int
-) -> Tensor:
-    """(n, H * W) int32 sums of the ranks of textures first[i] .. first[i + 1] - 1; geometry (T, 5) as _perlin_bins has it."""
+    first: Tensor, geometry: Tensor, gradients: Tensor, lines: int, most: int, height: int, width: int,
+    scaling: float, bins: int, ranks: int, layer_bins: int, equalize: bool,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """(n, H * W) sums of the ranks of textures first[i] .. first[i + 1] - 1; and how often each occurs, if ``equalize``.
+
+    geometry (T, 7) as _across has it, with ``lines`` rows in all and ``most`` in a lattice.
+    """
     textures, layers, device = len(geometry), len(first) - 1, geometry.device
-    counts = torch.zeros(textures, bins, dtype=torch.int32, device=device)
-    field = (geometry, gradients, gradients.shape[1], scaling)
+    quads, groups = triton.cdiv(width, 4), triton.cdiv(most, _LINES)
+    one, two = torch.empty(lines, 4 * quads, device=device), torch.empty(lines, 4 * quads, device=device)
+    arguments = (geometry, gradients, gradients.shape[1], width, quads, groups)
+    launch(_across, textures * groups, one, two, *arguments, LINES=_LINES, TX=TILE_X)
+    shared = sums.IN_SHARED_MEMORY
     across, tall = tiles(height, width, _COUNTED_Y)
-    parts = triton.cdiv(tall, _COUNTED)
-    constants = {"BINS": bins, "SHARED": _IN_SHARED_MEMORY, "TILES": _COUNTED, "TX": TILE_X, "TY": _COUNTED_Y}
+    counted, parts = _shares(height, width)
+    counts = sums.empty_counts(textures, parts, bins, device)
+    field = (geometry, one, two, quads, scaling)
+    constants = {"BINS": bins, "SHARED": shared, "TILES": counted, "TX": TILE_X, "TY": _COUNTED_Y}
     sizes = (height, width, across, tall, parts)
     launch(_perlin_counts, textures * parts, counts, *field, *sizes, num_warps=16, **constants)
-    table = rank_tables(counts, height * width, ranks)
-    out = torch.empty(layers, height * width, dtype=torch.int32, device=device)
+    table = sums.rank_tables(counts, height * width, ranks)
+    out = sums.empty_sums(layers, height * width, layer_bins, device)
+    own = sums.empty_counts(layers, 1, layer_bins, device) if equalize and not shared else table
     across, per_image = tiles(height, width)
-    sizes = (bins, height, width, across, per_image)
-    launch(_perlin_sums, layers * per_image, out, first, table, *field, *sizes, TX=TILE_X, TY=TILE_Y)
-    return out
+    own_sizes = (bins, layer_bins, height, width, across, per_image)
+    constants = {"COUNT": equalize and not shared, "TX": TILE_X, "TY": TILE_Y}
+    launch(_perlin_sums, layers * per_image, out, own, first, table, *field, *own_sizes, **constants)
+    if not equalize:
+        return out, None
+    return out, sums.layer_counts(out, first, layer_bins, ranks) if shared else own
