@@ -39,7 +39,7 @@ class Bfloat16Hook(Hook):
                 # methods, so that a copy of the model runs its own weights
                 part.forward = MethodType(_forward, part)
                 for module in part.modules():
-                    if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+                    if _is_depthwise(module):
                         module.forward = MethodType(_depthwise, module)
 
 
@@ -49,6 +49,10 @@ def _forward(self: nn.Module, *inputs: Any, **options: Any) -> Any:
         return plain(self, *inputs, **options)
     with torch.autocast("cpu", torch.bfloat16):
         return _changed(plain(self, *_changed(inputs, _channels_last), **options), Tensor.float)
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
 
 
 def _depthwise(self: nn.Conv2d, x: Tensor) -> Tensor:
