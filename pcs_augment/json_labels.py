@@ -13,8 +13,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -175,7 +176,15 @@ def stream(path: Path, read: Callable[[Any], Annotation | None], shift: float) -
     read whole: one that is not valid, is not an object with a list of objects as annotations, or has lists of objects within
     these. Raises what opening, decompressing and json raise, and ValueError for text that ends too early.
     """
-    columns, blocks = Columns(shift), _blocks(path, BLOCK)
+    # closed here: left to the garbage collector, the reading thread could be waited for in the middle of starting another one
+    with closing(_blocks(path, BLOCK)) as blocks:
+        return _streamed(blocks, read, shift)
+
+
+def _streamed(
+    blocks: Iterator[bytes], read: Callable[[Any], Annotation | None], shift: float
+) -> tuple[dict[str, Any], Columns] | None:
+    columns = Columns(shift)
     head, text = _head(blocks)
     if not head:
         return None
@@ -248,7 +257,7 @@ def _arrays(rows: list[_Row]) -> tuple[NDArray[Any], ...] | None:
     return whole, boxes, bare, numbers // 2, points
 
 
-def _blocks(path: Path, size: int) -> Iterator[bytes]:
+def _blocks(path: Path, size: int) -> Generator[bytes, None, None]:
     """The text of a plain or gzip-compressed file, read one block ahead."""
     with path.open("rb") as raw, ThreadPoolExecutor(1) as thread:
         packed = raw.read(2) == b"\x1f\x8b"

@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,14 +133,15 @@ def verify(folder: str | os.PathLike[str], *, workers: int = 1, progress: Callab
     report = Report(plan.folder, manifest.count)
     given_up = _quarantine(plan, report)
     present = np.zeros(manifest.count, bool)
-    for done, (_, contents, problem) in enumerate(_examined(plan, workers), 1):
-        if problem:
-            report.problems.append(problem)
-        elif contents is not None:
-            present[np.array(contents.ids, np.int64) - manifest.first] = True
-            report.crystals += contents.crystals
-        if progress is not None:
-            progress(done, len(manifest.shards))
+    with closing(_examined(plan, workers)) as examined:  # an error or Ctrl-C here ends its threads at once
+        for done, (_, contents, problem) in enumerate(examined, 1):
+            if problem:
+                report.problems.append(problem)
+            elif contents is not None:
+                present[np.array(contents.ids, np.int64) - manifest.first] = True
+                report.crystals += contents.crystals
+            if progress is not None:
+                progress(done, len(manifest.shards))
     for path in sorted((plan.folder / "shards").glob("*.parquet")):
         if path.name not in {s.file for s in manifest.shards.values()}:
             report.problems.append(
@@ -157,7 +159,7 @@ def verify(folder: str | os.PathLike[str], *, workers: int = 1, progress: Callab
 Examined = tuple[ShardSummary, Contents | None, str]
 
 
-def _examined(plan: DataSetPlan, workers: int) -> Iterator[Examined]:
+def _examined(plan: DataSetPlan, workers: int) -> Generator[Examined, None, None]:
     """Every finished shard with what it holds, or with what is wrong with it; a few in flight."""
 
     def job(entry: ShardSummary) -> Examined:

@@ -1,7 +1,9 @@
 """Reading labelled images: the published layout, ordinary COCO, and files that are wrong."""
 
+import gc
 import gzip
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -172,6 +174,20 @@ def test_other_kinds_of_images_become_8_bit_grey(tmp_path, mode):
 def test_malformed_documents_are_named(tmp_path, content, words):
     with pytest.raises(pa.DataError, match=words):
         pa.PCSDataset(write(tmp_path, content), strict=True)
+
+
+def test_the_thread_that_reads_ends_with_the_error(tmp_path):
+    """Not when the garbage is collected, which may happen while another thread starts, and then never ends."""
+    path = write(tmp_path, document(annotations=annotation(bbox=[1, 2, 0, 3, 0], segmentation=[])))
+    before = set(threading.enumerate())
+    gc.disable()
+    try:
+        with pytest.raises(pa.DataError) as error:
+            pa.PCSDataset(path, strict=True)
+        assert set(threading.enumerate()) <= before
+        assert error.traceback  # which keeps the frames of whatever read
+    finally:
+        gc.enable()
 
 
 def test_broken_files_are_named(tmp_path):
