@@ -8,7 +8,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,7 +132,7 @@ def verify(folder: str | os.PathLike[str], *, workers: int = 1, progress: Callab
     report = Report(plan.folder, manifest.count)
     given_up = _quarantine(plan, report)
     present = np.zeros(manifest.count, bool)
-    with closing(_examined(plan, workers)) as examined:  # an error or Ctrl-C here ends its threads at once
+    with contextlib.closing(_examined(plan, workers)) as examined:  # an error or Ctrl-C here ends its threads at once
         for done, (_, contents, problem) in enumerate(examined, 1):
             if problem:
                 report.problems.append(problem)

@@ -73,13 +73,14 @@ class CrystalPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         images: list[Tensor] = self.cast_data(list(data["inputs"]))
         samples: list[Any] = data.get("data_samples") or []
+        epoch = int(MessageHub.get_current_instance().get_info("epoch", 0))
         # mixed precision is for the network: noise and normalisation stay in float32
         with torch.autocast(images[0].device.type, enabled=False):
             if training and self.pipelines:
-                images, samples = self._augmented(images, samples)
+                images, samples = self._augmented(images, samples, epoch)
             images = [(i * 255 if i.is_floating_point() else i.float()).sub(self.mean).div(self.std) for i in images]
             if training and self.matched:
-                self._match(images, samples)
+                self._match(images, samples, epoch)
         samples = self.cast_data(samples)
         height, width = (-(-max(i.shape[d] for i in images) // self.divisor) * self.divisor for d in (-2, -1))
         inputs = torch.stack([F.pad(i, (0, width - i.shape[-1], 0, height - i.shape[-2])) for i in images])
@@ -87,9 +88,8 @@ class CrystalPreprocessor(BaseDataPreprocessor):
             sample.set_metainfo({"pad_shape": (height, width), "batch_input_shape": (height, width)})
         return {"inputs": inputs, "data_samples": samples}
 
-    def _augmented(self, images: list[Tensor], samples: list[Any]) -> tuple[list[Tensor], list[Any]]:
+    def _augmented(self, images: list[Tensor], samples: list[Any], epoch: int) -> tuple[list[Tensor], list[Any]]:
         """Images on the device, samples on the host still: numbers are drawn there."""
-        epoch = int(MessageHub.get_current_instance().get_info("epoch", 0))
         out, kept = list(images), list(samples)
         chosen = self._chosen(np.array([s.img_id for s in samples]), epoch)
         alike: dict[tuple[int, ...], list[int]] = {}
@@ -106,9 +106,8 @@ class CrystalPreprocessor(BaseDataPreprocessor):
                 kept[k].set_metainfo({"img_shape": tuple(image.shape[-2:])})  # a crop changes it
         return out, kept
 
-    def _match(self, images: list[Tensor], samples: list[Any]) -> None:
+    def _match(self, images: list[Tensor], samples: list[Any], epoch: int) -> None:
         """Of normalised images, in place: mean 0, deviation U(0.5, 1)."""
-        epoch = int(MessageHub.get_current_instance().get_info("epoch", 0))
         (stream,) = open_streams(self.seed, epoch, np.array([s.img_id for s in samples]), [2], [MATCHING])
         chosen, deviation = stream.uniform(0, 0, 1) < self.matched, stream.uniform(1, 0.5, 1)
         for k in np.flatnonzero(chosen):
