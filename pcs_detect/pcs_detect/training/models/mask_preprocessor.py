@@ -21,7 +21,7 @@ from pcs_augment.boxes import box_corners
 
 from ...errors import InputError
 from .clahe import clahe
-from .preprocessor import CrystalPreprocessor
+from .preprocessor import CrystalPreprocessor, current_epoch
 
 LEAST_SIDE = 1.0  # px of the fitted image
 
@@ -42,6 +42,8 @@ class MaskPreprocessor(CrystalPreprocessor):
 
     def __init__(self, size: int = 512, clahe: Mapping[str, Any] | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
+        if self.matched:
+            raise InputError(f"matched is {self.matched}; Mask R-CNN takes grey values as they are or with clahe: leave it out")
         if size < 1:
             raise InputError(f"size is {size}; images are fitted into a square of at least 1 px")
         self.size, self.clahe = int(size), None if clahe is None else _checked(clahe)
@@ -52,7 +54,7 @@ class MaskPreprocessor(CrystalPreprocessor):
         # mixed precision is for the network: noise, scaling and normalisation stay in float32
         with torch.autocast(images[0].device.type, enabled=False):
             if training and self.pipelines:
-                images, samples = self._augmented(images, samples)
+                images, samples = self._augmented(images, samples, current_epoch())
             fitted = [self._fitted(i) for i in images]
             side = -(-self.size // self.divisor) * self.divisor
             inputs = torch.stack([F.pad(i, (0, side - i.shape[-1], 0, side - i.shape[-2])) for i in fitted])

@@ -73,7 +73,7 @@ class CrystalPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         images: list[Tensor] = self.cast_data(list(data["inputs"]))
         samples: list[Any] = data.get("data_samples") or []
-        epoch = int(MessageHub.get_current_instance().get_info("epoch", 0))
+        epoch = current_epoch()
         # mixed precision is for the network: noise and normalisation stay in float32
         with torch.autocast(images[0].device.type, enabled=False):
             if training and self.pipelines:
@@ -118,6 +118,11 @@ class CrystalPreprocessor(BaseDataPreprocessor):
         """Which pipeline each image goes through."""
         (stream,) = open_streams(self.seed, epoch, index, [1], [CHOICE])
         return [int(k) for k in stream.integer(0, 0, len(self.pipelines) - 1)]
+
+
+def current_epoch() -> int:
+    """Of the training that runs; 0 where none does."""
+    return int(MessageHub.get_current_instance().get_info("epoch", 0))
 
 
 def alternatives(augment: Any) -> list[Sequence[Mapping[str, Any]]]:
