@@ -1,9 +1,12 @@
-"""Suppression against its definition."""
+"""Suppression and averages against their definitions."""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcs_detect.boxes import to_le90
+from pcs_detect.inference.averages import POWER, SAME
+from pcs_detect.inference.decoding import averaged, suppressed
 from pcs_detect.inference.suppression import kept_ranks
 from pcs_detect.overlaps import rotated_iou
 
@@ -25,3 +28,51 @@ def test_the_definition(n, seed, threshold):
     assert (among <= threshold).all()
     for rank in set(range(n)) - set(kept.tolist()):
         assert (overlaps[rank, kept[kept < rank]] > threshold).any()
+
+
+def scored_boxes(n, seed, span=80.0):
+    """le90, the best first."""
+    scores = np.sort(np.random.default_rng(seed + 1).uniform(0.1, 1, n))[::-1]
+    return to_le90(random_boxes(n, seed, span)), scores
+
+
+def second_moments(box):
+    """Centre and the matrix of second moments of a box's area, from its four half axes' outer products."""
+    along, across = (np.array([np.cos(a), np.sin(a)]) for a in (box[4], box[4] + np.pi / 2))
+    return box[:2], box[2] ** 2 / 12 * np.outer(along, along) + box[3] ** 2 / 12 * np.outer(across, across)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(0, 120), seed=st.integers(0, 999), iou=st.floats(0.05, 0.6))
+def test_an_averaged_box_has_the_mean_centre_and_moments_of_its_neighbours(n, seed, iou):
+    boxes, scores = scored_boxes(n, seed)
+    got, rates = averaged(boxes, scores, iou, 0.2)
+    stay, expected = suppressed(boxes, scores, iou)
+    np.testing.assert_array_equal(rates, expected[expected >= 0.2])
+    assert (got[:, 2] >= got[:, 3]).all()
+    for box, first, score in zip(got, stay, rates):
+        overlap = rotated_iou(first[None], boxes)[0]
+        near = (overlap >= SAME) & (scores >= score / 2)
+        weight = (scores * overlap**POWER)[near]
+        moments = [second_moments(b) for b in boxes[near]]
+        centre, spread = (np.average([m[k] for m in moments], axis=0, weights=weight) for k in (0, 1))
+        np.testing.assert_allclose(second_moments(box)[0], centre, atol=1e-9)
+        np.testing.assert_allclose(second_moments(box)[1], spread, atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(0, 120), seed=st.integers(0, 999), score=st.floats(0.2, 0.9))
+def test_the_least_score_decides_which_crystals_are_found_and_not_where(n, seed, score):
+    boxes, scores = scored_boxes(n, seed)
+    every, rates = averaged(boxes, scores, 0.3, 0.2)
+    enough = scores >= score / 2
+    some, some_rates = averaged(boxes[enough], scores[enough], 0.3, score)
+    np.testing.assert_allclose(some, every[rates >= score], atol=1e-9)
+    np.testing.assert_array_equal(some_rates, rates[rates >= score])
+
+
+def test_a_box_alone_stays():
+    boxes = np.array([[10.0, 20, 8, 4, 0.3], [50, 20, 9, 9, -0.7]])
+    got, _ = averaged(boxes, np.array([0.9, 0.5]), 0.3, 0.1)
+    np.testing.assert_allclose(got[0], boxes[0], atol=1e-9)
+    np.testing.assert_allclose(got[1, :4], boxes[1, :4], atol=1e-6)  # a square has no direction

@@ -7,7 +7,7 @@ from typing import Any
 
 from .arguments import above_zero, natural, nonempty, path, positive, prepare, up_to_one
 
-LOOK = ("score", "grey", "scales", "least", "most", "largest")
+LOOK = ("score", "grey", "scales", "least", "most", "largest", "average")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -45,6 +45,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     look.add_argument("--least", type=natural, metavar="PX", help="shorter crystals are left to finer scales")
     look.add_argument("--most", type=positive, metavar="PX", help="longer crystals are left to coarser scales")
     look.add_argument("--largest", type=positive, metavar="PX", help="longest crystals in training")
+    look.add_argument(
+        "--average",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="a crystal's box is the mean of those that the places around it say: sides are nearer to the truth",
+    )
     look.add_argument("--trained-on", metavar="TEXT", help="training data, in words")
     look.add_argument("--licence", metavar="TEXT")
     look.add_argument("--note", metavar="TEXT", help="a paragraph for the card")

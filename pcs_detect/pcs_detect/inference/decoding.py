@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Floats, to_le90
+from .averages import mean_boxes
 from .suppression import kept_ranks
 
 Coding = Literal["distances", "boxes"]
@@ -60,6 +61,23 @@ def suppressed(boxes: Floats, scores: Floats, iou: float) -> tuple[Floats, Float
     """What rotated non-maximum suppression leaves of boxes (N, 5), the best first, with their scores (N,)."""
     kept = kept_ranks(boxes, iou)[:AT_MOST]
     return boxes[kept], scores[kept]
+
+
+def averaged(boxes: Floats, scores: Floats, iou: float, score: float) -> tuple[Floats, Floats]:
+    """What suppression leaves, each box the mean of those that the places around its own give the same crystal.
+
+    Args:
+        boxes: (N, 5) le90, px and radians, the best first.
+        scores: (N,), from half of ``score`` on, so that the least score decides which crystals are found and not where.
+        iou: of boxes that overlap by more, the best stays.
+        score: least score.
+
+    Returns:
+        boxes (K, 5) le90 (``averages.mean_boxes``) and their scores (K,), the best first.
+    """
+    first, rates = suppressed(boxes, scores, iou)
+    first, rates = first[rates >= score], rates[rates >= score]
+    return mean_boxes(first, rates, boxes, scores), rates
 
 
 def places(size: tuple[int, int], strides: Sequence[int]) -> int:

@@ -22,10 +22,12 @@ from . import tiling
 from .framing import framed
 from .look import check_scales
 from .networks import Network, open_network
+from .scales import joined
 from .tiling import Found
 
 TILE = 1536  # px; twice as many on a side take 450 MB instead of 250
 OVERLAP = 256  # px
+LEAST = 0.1  # score of what is looked for: what several scales say decides about more than this
 ROOM = 32  # px that tiles overlap more than the longest crystal of a scale
 
 
@@ -37,13 +39,14 @@ class Detector:
             ``pcs-detect train`` where the training half is installed; or a network of your own (``networks.Network``).
         device: "cuda" or "cpu", by default the GPU where one can be used (ONNX: with the package onnxruntime-gpu).
         config: configuration of a checkpoint that does not hold its own.
-        score: crystals from this score on; None for what suits the detector.
+        score: crystals from this score on; None for what suits the detector. From 0.1 on it decides which crystals are
+            reported, not their boxes and scores.
         iou: of boxes that overlap by more, the one with the highest score stays; None for what suits the detector.
         grey: how grey values are brought to those of training, see ``photographs.grey.matched``; None for what suits.
         white: see ``photographs.grey.grey_values``.
         scale: "auto" for the scales that suit the detector and the photograph: a coarser one shows it the larger crystals. Or
             the one at which it looks, or several, the largest first: at 0.5 photographs are halved. Results are in px of
-            the photograph, and a crystal found at two scales is one.
+            the photograph; a crystal found at two scales is one, and surer (``scales.joined``).
         tile: larger photographs, after scaling, are cut into tiles of at most so many px; None for never; "auto" is 1536, and
             never for Mask R-CNN, which fits whatever it is given into its own size.
         overlap: px of tiles; "auto" is enough for the crystals that count at a scale, and 256 where these have no limit.
@@ -92,12 +95,14 @@ class Detector:
         if grey is not None:
             check_matching(grey)
         tiling.check_tiles(TILE if tile == "auto" else tile, 0 if overlap == "auto" else overlap)
-        network = open_network(model, device, config=config, score=score, iou=iou, amp=amp)
+        least = LEAST if score is None else min(score, LEAST)
+        network = open_network(model, device, config=config, score=least, iou=iou, amp=amp)
         self.network, self.device, self.source = network, network.device, network.source
         self.mean, self.deviation, self.look = network.mean, network.deviation, network.look
         if tile == "auto":
             tile = TILE if network.tiled else None
         self.score = self.look.score if score is None else score
+        self.least = min(self.score, LEAST)
         self.iou = self.look.iou if iou is None else iou
         self.grey: Matching = self.look.grey if grey is None else grey
         self.white, self.tile, self.overlap, self.batch_size, self.amp = white, tile, overlap, batch_size, amp
@@ -157,7 +162,9 @@ class Detector:
         brought = matched(grey, self.grey, self.mean, self.deviation)
         scales = self.scales or self.look.needed((grey.shape[0], grey.shape[1]))
         found = [self._at(brought, scale, sizes) for scale, sizes in zip(scales, self.look.sizes(scales))]
-        return tiling.joined(found, self.iou)
+        whole = joined(found, self.iou)
+        good = whole.scores >= self.score
+        return Found(whole.boxes[good], whole.scores[good], whole.cut, whole.scales[good])
 
     def _at(self, grey: Grey, scale: float, sizes: tuple[float, float]) -> Found:
         """What is found at one scale, of crystals with longer sides in the range ``sizes``, px as the network sees them."""
@@ -177,7 +184,7 @@ class Detector:
         for batch in _batches(tiling.tiles(size, self.tile, overlap), self.batch_size):
             every = self.network.find([seen[t.y0 : t.y1, t.x0 : t.x1] for t in batch])
             for place, (boxes, scores) in zip(batch, every):
-                good = (scores >= self.score) & np.isfinite(boxes).all(1) & (boxes[:, 3] > 0)
+                good = (scores >= self.least) & np.isfinite(boxes).all(1) & (boxes[:, 3] > 0)
                 good &= (boxes[:, 2] >= least) & (boxes[:, 2] < most)
                 parts.append((place, boxes[good], scores[good]))
         merged = tiling.merge(parts, size, self.iou)

@@ -27,6 +27,7 @@ class Look:
         least, most: px as the network sees them, of a crystal's longer side. Shorter ones are left to the finer scales and
             longer ones to the coarser, as far as there are any.
         largest: px as the network sees them, of crystals in training.
+        average: whether a crystal's box is the mean of what the places around it say (``decoding.averaged``).
     """
 
     score: float = 0.2
@@ -36,6 +37,7 @@ class Look:
     least: float = 0.0
     most: float = math.inf
     largest: float = 384.0
+    average: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", tuple(float(s) for s in self.scales))

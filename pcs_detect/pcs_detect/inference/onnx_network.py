@@ -14,10 +14,10 @@ from ..boxes import Floats
 from ..errors import DataError, InputError, InstallationError
 from ..extras import install
 from ..photographs.grey import Grey
-from .decoding import decoded, suppressed
+from .decoding import averaged, decoded, suppressed
 from .look import Look
 
-FORMAT = 1  # of what a file says about itself; newer ones are refused by name
+FORMAT = 2  # of what a file says about itself; newer ones are refused by name
 
 
 class OnnxNetwork:
@@ -71,8 +71,9 @@ class OnnxNetwork:
         for image in images:
             geometry, scores = self.dense(image)
             size = (image.shape[0], image.shape[1])
-            best = decoded(geometry, scores, size, self.strides, self.about["coding"], self.score, self.about["candidates"])
-            found.append(suppressed(*best, self.iou))
+            least = self.score / 2 if self.look.average else self.score
+            best = decoded(geometry, scores, size, self.strides, self.about["coding"], least, self.about["candidates"])
+            found.append(averaged(*best, self.iou, self.score) if self.look.average else suppressed(*best, self.iou))
         return found
 
     def dense(self, image: Grey) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

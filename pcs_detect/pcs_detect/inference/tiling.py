@@ -18,7 +18,6 @@ Floats = NDArray[np.float64]
 
 STEP = 64  # px; tiles begin at its multiples, so that the grids of a detector (strides up to 64) lie alike in all of them
 EDGE = 2.0  # px; a box that comes so close to a tile's edge counts as cut by it
-INSIDE = 0.7  # of a box's area: so much of it in a better one, and it is part of that
 SLACK = 8.0  # px; so much may the centres differ that two tiles give to one crystal
 THIN = 0.1  # IoU; what two tiles report of one needle a few px thick may overlap as little
 
@@ -121,40 +120,17 @@ def _once(boxes: Floats, cores: Floats) -> NDArray[np.intp]:
     i, j = beside[i], beside[j]
     near = np.hypot(*(boxes[i, :2] - boxes[j, :2]).T) <= SLACK / 2
     same = (cores[i] == cores[j]).all(1)
-    return _alive(len(boxes), i, j, near & ~same & (j > i) & _within(boxes[j], cores[i].T, SLACK / 2))
+    return alive(len(boxes), i, j, near & ~same & (j > i) & _within(boxes[j], cores[i].T, SLACK / 2))
 
 
-def joined(found: Sequence[Found], threshold: float) -> Found:
-    """What was found at several scales as one: of boxes that overlap by IoU > ``threshold`` the best stays.
-
-    So does a box that lies for more than INSIDE of its area in a better one, or the other way round: the parts of a large
-    crystal that a finer scale takes for crystals, or the group that a coarser one takes for one.
-    """
-    if len(found) == 1:
-        return found[0]
-    boxes, scores, cut, scales = (np.concatenate(parts) for parts in zip(*found))
-    order = np.argsort(-scores, kind="stable")
-    order = order[kept_ranks(boxes[order], threshold)]
-    order = order[_apart(boxes[order])]
-    return Found(boxes[order], scores[order], cut, scales[order])
-
-
-def _apart(boxes: Floats) -> NDArray[np.intp]:
-    """Ranks of boxes (N, 5), best first, that do not lie in a better one nor hold one."""
-    i, j, iou = overlapping_pairs(boxes, boxes)
-    area = boxes[:, 2] * boxes[:, 3]
-    shared = iou * (area[i] + area[j]) / (1 + iou)
-    return _alive(len(boxes), i, j, (j > i) & (shared > INSIDE * np.minimum(area[i], area[j])))
-
-
-def _alive(count: int, i: NDArray[np.intp], j: NDArray[np.intp], fells: NDArray[np.bool_]) -> NDArray[np.intp]:
+def alive(count: int, i: NDArray[np.intp], j: NDArray[np.intp], fells: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Ranks that no living one fells: of the pairs that ``fells`` marks, i fells j."""
     i, j = i[fells], j[fells]
-    alive = np.ones(count, bool)
+    living = np.ones(count, bool)
     for k in np.argsort(i, kind="stable"):  # a box that has fallen itself fells none
-        if alive[i[k]]:
-            alive[j[k]] = False
-    return np.flatnonzero(alive)
+        if living[i[k]]:
+            living[j[k]] = False
+    return np.flatnonzero(living)
 
 
 def touches_border(boxes: ArrayLike, size: tuple[int, int], margin: ArrayLike = 1.0) -> NDArray[np.bool_]:

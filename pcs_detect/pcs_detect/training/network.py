@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,14 @@ from mmdet.structures import DetDataSample
 
 from ..boxes import Floats
 from ..errors import InputError
+from ..inference.decoding import averaged
 from ..photographs.grey import Grey
 from .engine.hooks import plain_boxes
 from .engine.loading import load_detector
 from .engine.train import chosen_device
 
+EVERY = 1_000_000  # boxes of an image: all of them
+ANY = 2.0  # an overlap that none reaches
 GREY = (132.6, 61.2)  # mean and deviation of training images where a model does not say its own
 
 
@@ -42,6 +46,11 @@ class CheckpointNetwork:
             raise InputError("mixed precision (amp) needs a GPU")
         loaded = load_detector(checkpoint, config, score, iou)
         self.model, self.source, self.look, self.amp = loaded.model.to(self.device), loaded.source, loaded.look, amp
+        if self.look.average:  # every box is wanted, from half the least score on
+            test: Any = self.model.bbox_head.test_cfg  # type: ignore[union-attr]
+            self.score, self.iou = test.score_thr, test.nms.iou_threshold
+            test.update(score_thr=self.score / 2, max_per_img=EVERY)
+            test.nms.iou_threshold = ANY
         preprocessor = self.model.data_preprocessor
         given = [getattr(preprocessor, k, None) for k in ("mean", "std")]
         self.mean, self.deviation = (v if isinstance(v, float) else own for v, own in zip(given, GREY))
@@ -58,4 +67,5 @@ class CheckpointNetwork:
         inputs = [torch.from_numpy(np.array(i))[None] / 255 for i in images]  # the preprocessor takes 0 .. 1
         with torch.autocast(self.device, dtype=torch.float16, enabled=self.amp):
             results = self.model.test_step({"inputs": inputs, "data_samples": samples})  # type: ignore[operator]
-        return [(plain_boxes(r.pred_instances.bboxes), r.pred_instances.scores.double().cpu().numpy()) for r in results]
+        found = [(plain_boxes(r.pred_instances.bboxes), r.pred_instances.scores.double().cpu().numpy()) for r in results]
+        return [averaged(*f, self.iou, self.score) for f in found] if self.look.average else found
