@@ -15,9 +15,19 @@ published = [crop, dict(type="MinEdge", min_edge=2.0), dict(type="default_pipeli
 plain = [crop, dict(type="MinEdge", min_edge=2.0), dict(type="Rotate90"), dict(type="Flip")]
 
 model = dict(
-    # of eight pictures, four look like photographs, three are as noisy as the paper's, one is as rendered
-    # half of them have their grey values matched, as photographs have
-    data_preprocessor=dict(augment=[microscope] * 4 + [published] * 3 + [plain], matched=0.5),
+    # of eight pictures of the first data set, drops as microscopes show them, six look like photographs, one is as noisy as the
+    # paper's, one is as rendered; of those that follow, scenes of the paper, five have its noise
+    # half of all have their grey values matched, as photographs have
+    data_preprocessor=dict(
+        augment=dict(
+            _delete_=True,
+            each=[
+                [microscope] * 6 + [published] + [plain],
+                [microscope] * 2 + [published] * 5 + [plain],
+            ],
+        ),
+        matched=0.5,
+    ),
     backbone=dict(widen_factor=0.25, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=48),
     bbox_head=dict(in_channels=48, feat_channels=48),

@@ -87,7 +87,7 @@ def test_detections_are_not_capped(built):
 
 
 def test_the_noise_is_the_published_pipeline(built):
-    """The network that ships, which is for photographs, draws it for three pictures of eight."""
+    """The network that ships draws it for one of eight drops as microscopes show them, five of eight of the paper."""
     name, _, model = built
     published = {"published": pa.default_pipeline(seed=0).steps}
     shares = {"published": 1}
@@ -98,7 +98,10 @@ def test_the_noise_is_the_published_pipeline(built):
             "microscope": [pa.MinEdge(0.0), *pa.microscope_pipeline(size=256, min_edge=2.0).steps, pa.KeepDetectable(0)],
             "plain": [pa.MinEdge(0.0), crop, least, pa.Rotate90(), pa.Flip(), pa.KeepDetectable(0)],
         }
-        shares = {"microscope": 4, "published": 3, "plain": 1}
+        shares = {"microscope": 8, "published": 6, "plain": 2}
+        assert model.data_preprocessor.counts.tolist() == [8, 8]
+        first = [_written(p.steps) for p in model.data_preprocessor.pipelines[:8]]
+        assert [first.count(_written(published[kind])) for kind in shares] == [6, 1, 1]
     ours = [_written(p.steps) for p in model.data_preprocessor.pipelines]
     assert {p.seed for p in model.data_preprocessor.pipelines} == {0}
     assert len(ours) == sum(shares.values())

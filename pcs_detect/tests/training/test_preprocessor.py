@@ -107,6 +107,24 @@ def test_each_image_draws_one_of_several_pipelines():
     assert not torch.equal(again, mixed)
 
 
+def test_each_data_set_has_its_pipelines():
+    """Those of a data set are drawn as they are where they are the only ones; a third data set has those of the last."""
+    MessageHub.get_current_instance().update_info("epoch", 0)
+    dark, light = [dict(type="Brightness", exponent=(-1.0, -1.0))], [dict(type="Brightness", exponent=(0.5, 0.5))]
+    samples = [sample(k, 16, 24) for k in range(60)]
+    for k, (_, s) in enumerate(samples):
+        s.set_metainfo({"source": k % 3})
+    each = CrystalPreprocessor(augment=dict(each=[[dark, light], None]), seed=3)(batch(*samples), training=True)["inputs"]
+    both = CrystalPreprocessor(augment=[dark, light], seed=3)(batch(*samples), training=True)["inputs"]
+    none = CrystalPreprocessor()(batch(*samples), training=True)["inputs"]
+    assert torch.equal(each[::3], both[::3])
+    assert torch.equal(each[1::3], none[1::3])
+    assert torch.equal(each[2::3], none[2::3])
+    assert not torch.equal(each[::3], none[::3])
+    alone = CrystalPreprocessor(augment=dict(each=[None, [dark, light]]), seed=3)(batch(*samples), training=True)["inputs"]
+    assert torch.equal(alone[2::3], both[2::3])
+
+
 def preprocess_at(epoch: int, s, seed: int = 0) -> torch.Tensor:
     MessageHub.get_current_instance().update_info("epoch", epoch)
     return CrystalPreprocessor(augment=NOISE, seed=seed)(batch(s), training=True)["inputs"]
@@ -167,6 +185,9 @@ def test_mixed_precision_leaves_the_noise_alone():
         (dict(augment=[[dict(type="Flip")], dict(type="Flip")]), "mixes"),
         (dict(augment=[dict(type="Blur", kernel=3)]), "Blur.*kernel"),
         (dict(augment=[dict(type="Pipeline")]), "no step 'Pipeline'"),
+        (dict(augment=dict(each=[])), "it takes each, a list"),
+        (dict(augment=dict(type="Flip")), "augment is a dict with .'type'.; it takes each"),
+        (dict(augment=dict(each=[None, [dict(type="Perlin")]])), "Perlin.*PerlinLayer"),
         (dict(std=0.0), "std"),
         (dict(pad_size_divisor=0), "pad_size_divisor"),
         (dict(matched=1.5), r"matched is 1\.5"),

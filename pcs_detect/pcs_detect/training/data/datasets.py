@@ -58,7 +58,8 @@ class CrystalDataset(Dataset[dict[str, Any]]):
     Item i is a dict: ``inputs`` (1, H, W) uint8 grey; ``data_samples`` a DetDataSample with ``gt_instances``: ``bboxes``
     RotatedBoxes (N, 5) float32, (cx, cy, w, h, theta) in px and radians, w >= h, theta in [-pi/2, pi/2), positive clockwise on
     screen; ``labels`` (N,) int64 zeros; ``polygons`` N times (K, 2) float32. Its metainfo: ori_shape and img_shape (H, W),
-    scale_factor (1.0, 1.0), img_path ("" where the image is no file of its own) and img_id, unique in the data set: the id that
+    scale_factor (1.0, 1.0), source (which entry of ``data`` it is from, from 0 on), img_path ("" where the image is no file of
+    its own) and img_id, unique in the data set: the id that
     the data give the image, or, where any two of all images share one, the number of the image among all that ``data`` and
     ``split`` name; the same whatever is picked of them. Workers may fork or spawn.
 
@@ -94,14 +95,16 @@ class CrystalDataset(Dataset[dict[str, Any]]):
         self._least = float(min_area) * reduce**2  # px^2 of the image as it is stored
         self.sources: list[Source] = []
         owner, place = [], []
+        self._of: list[int] = []  # which entry of ``data`` each source belongs to
         with _own_errors():
             if validation is not None:
                 check_validation(validation)
-            for path in _paths(data):
+            for number, path in enumerate(_paths(data)):
                 for source, chosen in _opened(path, split, validation, published_labels, images, categories):
                     owner.append(np.full(len(chosen), len(self.sources), np.int32))
                     place.append(chosen)
                     self.sources.append(source)
+                    self._of.append(number)
         self._owner, self._place = np.concatenate(owner), np.concatenate(place)
         ids = np.concatenate([_ids(s)[p] for s, p in zip(self.sources, place)])
         self._ids = ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
@@ -139,6 +142,7 @@ class CrystalDataset(Dataset[dict[str, Any]]):
                 "ori_shape": tuple(image.shape[1:]),
                 "img_shape": tuple(image.shape[1:]),
                 "scale_factor": (1.0, 1.0),
+                "source": self._of[self._owner[i]],
             }
         )
         sample.gt_instances = InstanceData(

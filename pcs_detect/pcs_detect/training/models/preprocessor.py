@@ -27,6 +27,7 @@ from ...errors import InputError
 PIPELINES = ["default_pipeline", "microscope_pipeline"]
 CHOICE = 0xFFFF  # tag of the stream that chooses among pipelines: no step has it
 MATCHING = 0xFFFE  # and of the one that matches grey values
+Augment = Sequence[Mapping[str, Any]] | Sequence[Sequence[Mapping[str, Any]]] | None
 
 
 @MODELS.register_module()
@@ -36,7 +37,9 @@ class CrystalPreprocessor(BaseDataPreprocessor):
     mean, std: of the grey values, 0..255 (the paper's 132.6 and 61.2). pad_size_divisor: images are padded at the right
     and the bottom to a multiple of this many px, with the mean. augment: the noise pipeline as a list of
     ``dict(type=NAME, **arguments)`` of the steps of pcs_augment, a list of such lists, of which each image draws one (one that
-    stands twice is drawn twice as often), or None for none. seed: of the noise, which depends on (seed, epoch, img_id) alone.
+    stands twice is drawn twice as often), None for none, or ``dict(each=[...])``: one of these for pictures from the first data
+    set, one for the second ..., the last also for any further ones. seed: of the noise, which depends on
+    (seed, epoch, img_id) alone.
     min_edge, threshold: objects with a side below ``min_edge`` px before the noise, or whose
     grey values span at most ``threshold`` 8-bit levels after it, are no longer targets. matched: chance, in training, that the
     grey values of a picture are brought to ``mean`` and U(0.5, 1) times ``std`` at last, by a factor of 3 at most, as those of
@@ -52,7 +55,7 @@ class CrystalPreprocessor(BaseDataPreprocessor):
         mean: float = 132.6,
         std: float = 61.2,
         pad_size_divisor: int = 32,
-        augment: Sequence[Mapping[str, Any]] | Sequence[Sequence[Mapping[str, Any]]] | None = None,
+        augment: Augment | Mapping[str, Sequence[Augment]] = None,
         seed: int = 0,
         min_edge: float = 0.0,
         threshold: int = 0,
@@ -68,7 +71,9 @@ class CrystalPreprocessor(BaseDataPreprocessor):
         self.matched = float(matched)
         self.mean, self.std, self.divisor = float(mean), float(std), int(pad_size_divisor)
         self.seed = seed
-        self.pipelines = [build_pipeline(steps, seed, min_edge, threshold) for steps in alternatives(augment)]
+        each = [alternatives(a) for a in of_each(augment)]
+        self.counts = np.array([len(a) for a in each])  # of the alternatives of each data set
+        self.pipelines = [build_pipeline(steps, seed, min_edge, threshold) for a in each for steps in a]
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         images: list[Tensor] = self.cast_data(list(data["inputs"]))
@@ -91,10 +96,11 @@ class CrystalPreprocessor(BaseDataPreprocessor):
     def _augmented(self, images: list[Tensor], samples: list[Any], epoch: int) -> tuple[list[Tensor], list[Any]]:
         """Images on the device, samples on the host still: numbers are drawn there."""
         out, kept = list(images), list(samples)
-        chosen = self._chosen(np.array([s.img_id for s in samples]), epoch)
+        chosen = self._chosen(samples, epoch)
         alike: dict[tuple[int, ...], list[int]] = {}
         for k, image in enumerate(images):
-            alike.setdefault((chosen[k], *image.shape), []).append(k)
+            if chosen[k] is not None:
+                alike.setdefault((chosen[k], *image.shape), []).append(k)
         for (which, *_), members in alike.items():
             targets = [_target(samples[k]) for k in members]
             index = torch.tensor([samples[k].img_id for k in members])
@@ -114,15 +120,33 @@ class CrystalPreprocessor(BaseDataPreprocessor):
             own = images[k].std(correction=0).clamp_(min=1 / 3)
             images[k].sub_(images[k].mean()).mul_(float(deviation[k]) / own)
 
-    def _chosen(self, index: np.ndarray, epoch: int) -> list[int]:
-        """Which pipeline each image goes through."""
-        (stream,) = open_streams(self.seed, epoch, index, [1], [CHOICE])
-        return [int(k) for k in stream.integer(0, 0, len(self.pipelines) - 1)]
+    def _chosen(self, samples: list[Any], epoch: int) -> list[int | None]:
+        """Which of all pipelines each image goes through; None for none."""
+        last = len(self.counts) - 1
+        of = np.array([min(int(s.metainfo.get("source", 0)), last) for s in samples])
+        (stream,) = open_streams(self.seed, epoch, np.array([s.img_id for s in samples]), [1], [CHOICE])
+        first, chosen = np.cumsum(self.counts) - self.counts, np.zeros(len(samples), np.int64)
+        for source, count in enumerate(self.counts):
+            mine = of == source
+            chosen[mine] = first[source] + stream.integer(0, 0, max(count - 1, 0))[mine]
+        return [int(k) if self.counts[source] else None for k, source in zip(chosen, of)]
 
 
 def current_epoch() -> int:
     """Of the training that runs; 0 where none does."""
     return int(MessageHub.get_current_instance().get_info("epoch", 0))
+
+
+def of_each(augment: Any) -> list[Any]:
+    """What ``augment`` says of each data set; the last entry also of further ones. Raises InputError."""
+    if not isinstance(augment, Mapping):
+        return [augment]
+    each = augment.get("each")
+    if set(augment) != {"each"} or not isinstance(each, list | tuple) or not each:
+        raise InputError(
+            f"augment is a dict with {sorted(map(str, augment))}; it takes each, a list with one entry for each data set"
+        )
+    return list(each)
 
 
 def alternatives(augment: Any) -> list[Sequence[Mapping[str, Any]]]:
