@@ -99,8 +99,8 @@ class CrystalPreprocessor(BaseDataPreprocessor):
         chosen = self._chosen(samples, epoch)
         alike: dict[tuple[int, ...], list[int]] = {}
         for k, image in enumerate(images):
-            if chosen[k] is not None:
-                alike.setdefault((chosen[k], *image.shape), []).append(k)
+            if (pipeline := chosen[k]) is not None:
+                alike.setdefault((pipeline, *image.shape), []).append(k)
         for (which, *_), members in alike.items():
             targets = [_target(samples[k]) for k in members]
             index = torch.tensor([samples[k].img_id for k in members])
