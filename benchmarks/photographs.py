@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,22 +33,29 @@ from pcs_detect.photographs.reading import read_photograph
 LEAST = 0.05  # score from which average precision is taken
 
 
-def photographs(model: str | None, folder: Path, labels: Path, out: Path) -> None:
-    """Print the table of the labelled photographs; write overlays of all at the default score."""
+def found_in(model: str | None, paths: Sequence[Path], out: Path | None = None) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The crystals of photographs from score LEAST on, and the seconds that each took; overlays of the sure ones to ``out``."""
     detector, default = Detector(model, score=LEAST), Detector(model).score
-    truths, _ = read_truths(labels)
     tables, seconds = [], {}
-    out.mkdir(parents=True, exist_ok=True)
-    for path in tqdm(sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif", ".tiff"))):
+    for path in tqdm(paths):
         began = time.perf_counter()
         grey = read_photograph(path)
         found = detector.detect(grey)
         seconds[path.name] = time.perf_counter() - began
         tables.append(crystal_table(path.name, found.boxes, found.scores, np.zeros(len(found.scores), bool), None))
-        sure = found.scores >= default
-        picture = drawing.overlay(grey.round().astype(np.uint8), found.boxes[sure])
-        drawing.save_picture(picture, out / f"{path.stem}.png")
-    table = pd.concat(tables, ignore_index=True)
+        if out is not None:
+            picture = drawing.overlay(grey.round().astype(np.uint8), found.boxes[found.scores >= default])
+            drawing.save_picture(picture, out / f"{path.stem}.png")
+    return pd.concat(tables, ignore_index=True), seconds
+
+
+def photographs(model: str | None, folder: Path, labels: Path, out: Path) -> None:
+    """Print the table of the labelled photographs; write overlays of all at the default score."""
+    truths, _ = read_truths(labels)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif", ".tiff"))
+    table, seconds = found_in(model, paths, out)
+    default = Detector(model).score
     table.to_csv(out / "crystals.csv", index=False)
     crystals, known, left = read_found(out / "crystals.csv", truths)
     print(f"AP from score {LEAST}; precision and recall at the score with the best F1")
@@ -55,7 +63,7 @@ def photographs(model: str | None, folder: Path, labels: Path, out: Path) -> Non
     at_default = []
     for name, truth in known.items():
         rows = crystals[(crystals["image"] == name) & (crystals["score"] >= default)]
-        boxes = rows[["x_px", "y_px", "width_px", "height_px", "angle_deg"]].to_numpy(np.float64)
+        boxes = rows[["x_px", "y_px", "width_px", "height_px", "angle_deg"]].to_numpy(np.float64, copy=True)
         boxes[:, 4] = np.radians(boxes[:, 4])
         at_default.append(match(boxes, rows["score"].to_numpy(np.float64), truth))
     every = together(at_default)
