@@ -74,8 +74,13 @@ _now: Room | None = None
 
 
 def active() -> bool:
-    """Whether a batch is being packed in a room, where a list that is empty may be filled for the next one."""
+    """Whether a batch is being packed in a room."""
     return _now is not None
+
+
+def to_do(rows: int) -> bool:
+    """Whether there is work for a list with so many rows: in a room also for none, as the next batch may have some."""
+    return rows > 0 or active()
 
 
 def size(name: str, needed: int, most: int | None = None) -> int:

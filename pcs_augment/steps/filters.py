@@ -58,7 +58,7 @@ class MinEdge(Step):
     @in_turn
     def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         table = tables["dropped"]
-        if len(table["sample"]) or rooms.active():
+        if rooms.to_do(len(table["sample"])):
             place = first[table["sample"]] + table["object"]
             place = rooms.filled(place, rooms.size("small objects", len(place)), len(keep) - 1)
             keep.index_fill_(0, to_device(place, keep.device), False)
@@ -102,7 +102,7 @@ class KeepDetectable(Step):
     @in_turn
     def drop(self, images: Tensor, tables: Tables, keep: Tensor, first: NDArray[np.int64]) -> None:
         table, outlines = tables["objects"], tables["outlines"]
-        if not len(table["sample"]) and not rooms.active():
+        if not rooms.to_do(len(table["sample"])):
             return
         points = np.stack((outlines["x"], outlines["y"]), -1)
         lists = host_tensors(table["sample"], points, table["corners"])

@@ -56,7 +56,7 @@ class _Symmetry(Step):
         backwards = linear.sum(2) < 0  # along x, along y
         form = swapped + 2 * backwards[:, 0] + 4 * backwards[:, 1]
         sample = np.flatnonzero(form)
-        if len(sample) or rooms.active():
+        if rooms.to_do(len(sample)):
             reorder(images, *host_tensors(sample, form[sample]))
         return images
 

@@ -120,7 +120,7 @@ class Highlight(Step):
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table, objects, outlines = tables["images"], tables["objects"], tables["outlines"]
         used = np.isin(table["sample"], objects["sample"])
-        if not used.any() and not rooms.active():
+        if not rooms.to_do(int(used.sum())):
             return images
         columns = (
             table["sample"][used],

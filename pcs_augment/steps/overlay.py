@@ -98,7 +98,7 @@ class Overlay(Step):
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        if len(table["sample"]) or rooms.active():
+        if rooms.to_do(len(table["sample"])):
             shapes = np.stack([table[c].astype(np.float64) for c in _SHAPE_COLUMNS], -1)
             mask(images, *host_tensors(table["sample"], gaussian.weights(table["kernel"], self.sigma), shapes))
         return images

@@ -54,7 +54,7 @@ class Blur(Step):
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["images"]
-        if len(table["sample"]) or rooms.active():
+        if rooms.to_do(len(table["sample"])):
             blur(images, *host_tensors(table["sample"], gaussian.weights(table["kernel"], self.sigma)))
         return images
 

@@ -85,7 +85,7 @@ class Splines(Step):
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["curves"]
-        if len(table["sample"]) or rooms.active():
+        if rooms.to_do(len(table["sample"])):
             points = curve_points(table, *images.shape[2:])
             draw_curves(images, *host_tensors(table["sample"], points, table["width"], table["offset"]))
         return images
