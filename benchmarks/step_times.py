@@ -16,7 +16,9 @@ import torch
 from counting import MODULES, ON_GPU
 from torch import Tensor
 
+from pcs_augment import joining
 from pcs_augment.base import Augmentation
+from pcs_augment.kernels.triton import joining as kernels
 from pcs_augment.plan import Plan
 from pcs_augment.targets import AnyTargets
 
@@ -29,7 +31,8 @@ def names(pipeline: Augmentation) -> list[str]:
 
 @contextmanager
 def labelled(pipeline: Augmentation, region: Callable[[str], AbstractContextManager]) -> Iterator[None]:
-    """Run the pixel work of every step inside ``region(name)``."""
+    """Run the pixel work of every step inside ``region(name)``, that of several at once inside that of the first."""
+    waiting: list[str] = []  # steps whose operations are yet to be made
 
     def inside(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any) -> Any:
@@ -38,15 +41,35 @@ def labelled(pipeline: Augmentation, region: Callable[[str], AbstractContextMana
 
         return run
 
+    def noting(name: str, find: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            found = find(*args)
+            if found is not None and len(found.columns[0]):
+                waiting.append(name)
+            return found
+
+        return run
+
+    def making(make: Callable[..., Any], count: Callable[..., int]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            mine, waiting[:] = waiting[: count(*args)], waiting[count(*args) :]
+            return inside(mine[0], make)(*args)
+
+        return run
+
     for name, step in zip(names(pipeline), pipeline.sequence()):
         assert step.settings  # known before: they name every attribute, and plans are applied with the same ones only
+        vars(step)["_operation"] = noting(name, step._operation)
         for method in ("change", "drop", "move"):
             vars(step)[method] = inside(name, getattr(step, method))
+    alone = patch.object(joining.Operation, "make", making(joining.Operation.make, lambda *args: 1))
+    joined = patch.object(kernels, "_make", making(kernels._make, lambda images, run, totals: len(run)))
     try:
-        yield
+        with alone, joined:
+            yield
     finally:
         for step in pipeline.sequence():
-            del step.change, step.drop, step.move
+            del step.change, step.drop, step.move, step._operation
 
 
 @contextmanager

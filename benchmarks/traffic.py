@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> None:
         f"({'measured' if args.measure else 'assumed'}); assumed: {args.link:g} GB/s from the host, {args.atomics:g} G atomic "
         f"operations/s, {args.operations:g} T instructions/s, {args.launch:g} us of the host per launch of torch or copy, "
         f"{args.triton:g} us per launch of Triton, kernels of {args.kernel:g} us and more. ms prepared: of this machine's "
-        "processor, between the launches of Triton.\n"
+        "processor, between the launches of Triton. What steps do at once counts for the first of them.\n"
     )
     totals: Costs = {}
     for title, pipeline in (("Default pipeline", default_pipeline(seed=1)), ("Worst case", worst_case(seed=1))):

@@ -25,10 +25,9 @@ INSTRUCTIONS = {
     "_add_impulses": 29,
     "_across": 33,
     "_add_ranks": 29,  # per texture
-    "_add_noise": 28,
     "_assign": 40,
     "_distances": 30,
-    "_blend": 56,
+    "_blend": 84,
     "_clear": 8,
     "_converted": 8,
     "_gradients": 39,
@@ -36,12 +35,11 @@ INSTRUCTIONS = {
     "_layer_counts": 13,  # per slice of the bins
     "_layout": 85,
     "_look_up": 10,
-    "_offsets": 7,
     "_put": 6,
+    "_points": 67,  # of all that it may do: an upper bound
     "_ranges": 20,
     "_roll": 53,
-    "_scale": 9,
-    "_stretch": 12,
+    "_stretch": 25,
     "_sum": 11,
     "_tables": 70,
     "_turned": 84,
@@ -55,15 +53,14 @@ INSTRUCTIONS = {
     "_rank_table": 63,  # per bin
     "_wave_sums": 11,  # per texture
 }
+_NUMBERED = 15  # of _along, per distance, where it looks up what the numbers that it reads stand for
 # of a convex outline for each row and edge (two threads to a row), and for each pixel; of others for each pixel and edge, and
 # for each pixel
 OUTLINES = {"_extremes": (340, 22, 139, 67), "_fills": (100, 19, 41, 69)}
 IMAGES = {  # how often rows of ``images`` are read or written
     "_add_impulses": 1,  # hits alone are written, but few runs of 32 bytes are without
-    "_add_noise": 2,
     "_blend": 2,
     "_put": 1,
-    "_scale": 2,
     "_stretch": 2,
     "_sum": 1,
     "_turned": 2,
@@ -80,7 +77,7 @@ class Work(NamedTuple):
 def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
     """Of one launch, given its arguments by name."""
     tensors = {k: v for k, v in given.items() if isinstance(v, Tensor)}
-    counted_below = {"_along": ("source", "out"), "_extremes": ("images",), "_curves": ("images",)}
+    counted_below = {"_along": ("source", "out", "values"), **dict.fromkeys(("_extremes", "_curves", "_points"), ("images",))}
     counted_below |= dict.fromkeys(("_fills", "_strokes"), ("owner",))
     whole = counted_below.get(kernel, ("images",) if kernel in IMAGES else ())
     moved = sum(distinct_bytes(t) for k, t in tensors.items() if k not in whole)
@@ -89,13 +86,17 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
     elif kernel == "_perlin_counts" and not given["SHARED"]:
         moved += distinct_bytes(tensors["counts"])
     if kernel in IMAGES:
-        moved += IMAGES[kernel] * len(tensors["sample"]) * distinct_bytes(tensors["images"][:1])
+        present = int((given["sample"].host >= 0).sum())
+        moved += IMAGES[kernel] * present * distinct_bytes(tensors["images"][:1])
+        programs = programs * present // len(given["sample"])
     places, atomics = programs * _places(given), 0
     if kernel == "_along":
         row = 4 * given["height"] * given["width"]
         into = 2 * (given["ADD"] + given["MULTIPLY"]) or given["channels"]
         moved += len(tensors["reach"]) * row * (given["channels"] + into)
         places = int(tensors["reach"].host.sum()) * given["per_image"] * _places(given)
+        if given["NUMBERED"]:
+            places = places * _NUMBERED // INSTRUCTIONS[kernel]
     elif kernel in ("_perlin_counts", "_perlin_sums", "_wave_sums"):
         textures, pixels = len(tensors["waves" if kernel == "_wave_sums" else "geometry"]), given["height"] * given["width"]
         places = textures * given["per_image"] * _places(given)
@@ -143,7 +144,10 @@ def work(kernel: str, programs: int, given: dict[str, Any]) -> Work:
         runs = given["runs"].host.astype(np.int64)
         moved += 2 * given["channels"] * programs * _places(given) * 4
         places = int((runs[:, 1] - runs[:, 0]).sum()) * _places(given)
-    elif kernel == "_sum":
+    elif kernel == "_points":
+        moved += distinct_bytes(tensors["images"][:1]) * (len(tensors["what"]) + int((given["what"].host > 0).sum()))
+        atomics = programs
+    elif kernel in ("_sum", "_stretch", "_blend"):
         atomics = programs
     elif kernel == "_edges":
         points, first = given["points"].host.view(np.float64), given["first"].host

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import boxes as bx
 from . import dispatch, memory, placing, rooms
 from . import targets as tg
 from .checks import (
@@ -33,6 +32,7 @@ from .checks import (
 )
 from .eager import eager
 from .errors import InputError
+from .joining import Operation, Together, then
 from .keys import Labelled
 from .plan import LOADABLE, Plan, Tables
 from .rng import Stream, check_seed, open_streams
@@ -142,7 +142,7 @@ class Augmentation(nn.Module):
             drawn.append(tables)
             if instances is not None:
                 instances = step.remaining(instances, tables)
-                pending = _then(pending, step.symmetry(tables, size))
+                pending = then(pending, step.symmetry(tables, size))
             size = step.output_size(size)
         names = tuple(s.settings for s in steps)
         return Plan(given, self.seed, number, rows, counts, names, tuple(drawn), self.chances())
@@ -211,23 +211,23 @@ class Augmentation(nn.Module):
             first = np.cumsum(plan.objects.clip(0)) - plan.objects.clip(0)
             matrix: NDArray[np.float64] | None = None
             placed, size = targets, plan.shape
-            mover: Step | None = None  # consecutive symmetries move pixels together, as far as ``distance`` says
-            distance: NDArray[np.float64] | None = None
+            together = Together()
             for step, tables in zip(self.sequence(), plan.steps):
-                if step.moves_only and turns.run_all is None:
-                    mover, distance = step, _then(distance, step.symmetry(tables, size))
+                if turns.run_all is None:
+                    pixels = together.change(pixels, step, tables, size)
                 else:
-                    pixels = turns.call(step.change, _arrived(pixels, mover, distance), tables)
-                    mover = distance = None
+                    pixels = turns.call(step.change, pixels, tables)
                 if placed is not None:
                     if "placed" in tables and len(tables["placed"]["sample"]):
                         tg.check_places(placed, type(step).__name__)
                         moved = placed if matrix is None else tg.follow(placed, matrix, keys=self.keys)
                         placed, matrix = placing.placed(moved, tables["placed"], tables["outlines"]), None
-                    matrix = _then(matrix, step.symmetry(tables, size))
-                    turns.call(step.drop, pixels, tables, keep, first)
+                    matrix = then(matrix, step.symmetry(tables, size))
+                    if type(step).drop is not Step.drop:
+                        pixels = together.settle(pixels)
+                        turns.call(step.drop, pixels, tables, keep, first)
                 size = step.output_size(size)
-            pixels = _arrived(pixels, mover, distance)
+            pixels = together.settle(pixels)
             turns.settle()
             check_values(valid is None or bool(valid.all()), images)
             objects = plan.objects.clip(0).tolist()
@@ -453,6 +453,10 @@ class Step(Augmentation):
         """Whether ``change`` is nothing but ``move`` by ``symmetry``, so that several steps may move pixels at once."""
         return False
 
+    def _operation(self, tables: Tables) -> Operation | None:
+        """The operator that ``change`` makes, if it is a single one that others can join."""
+        return None
+
     def move(self, images: Float32[Tensor, "B C H W"], matrix: Float64[np.ndarray, "B 2 3"]) -> Float32[Tensor, "B C H W"]:
         """Move the pixels of ``images`` under the symmetries of a ``matrix`` each."""
         raise NotImplementedError
@@ -533,12 +537,3 @@ def _loaded(images: Tensor, turns: Turns) -> tuple[Tensor, Tensor | None]:
 @in_turn
 def _load(images: Tensor, out: Tensor, valid: Tensor) -> None:
     load(images, out, valid)
-
-
-def _arrived(images: Tensor, mover: Step | None, matrix: NDArray[np.float64] | None) -> Tensor:
-    """The images after the symmetries that they have yet to follow."""
-    return images if mover is None or matrix is None else mover.move(images, matrix)
-
-
-def _then(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    return second if first is None else first if second is None else bx.compose(second, first)

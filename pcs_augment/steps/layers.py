@@ -9,6 +9,7 @@ from .. import rooms, sums
 from ..base import Step
 from ..checks import Shape, check_integers, check_interval, check_positive
 from ..dispatch import operator
+from ..joining import Operation
 from ..noise.blend import blend_with
 from ..noise.layer import GPU_CHUNK_PX, LayerSums, chosen_equalize
 from ..noise.textures import COLUMNS, SMALLEST_SCALE, draw_textures, textures_of
@@ -66,15 +67,21 @@ class _NoiseLayer(Step):
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
         table = tables["textures"]
-        if not len(table["sample"]) and not rooms.active():
+        if not rooms.to_do(len(table["sample"])):
             return images
-        if self.bins:
-            settle()
-            _add_layers(images, table, self.kind, self.c, self.equalize_layer, self.bins)
-        else:
-            columns = host_tensors(*(table[c] for c in COLUMNS), keys_in(table))
-            add_layers(images, *columns, self.kind, self.c, self.equalize_layer)
+        operation = self._operation(tables)
+        if operation is not None:
+            return operation.make(images)
+        settle()
+        _add_layers(images, table, self.kind, self.c, self.equalize_layer, self.bins)
         return images
+
+    def _operation(self, tables: Tables) -> Operation | None:
+        table = tables["textures"]
+        if self.bins:
+            return None
+        columns = host_tensors(*(table[c] for c in COLUMNS), keys_in(table))
+        return Operation("add_layers", columns, (self.kind, self.c, self.equalize_layer))
 
 
 @operator(

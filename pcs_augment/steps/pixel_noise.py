@@ -8,6 +8,7 @@ from torch import Tensor
 from ..base import Step
 from ..checks import Shape, check_interval
 from ..dispatch import operator
+from ..joining import Operation
 from ..plan import Tables
 from ..rng import LANE_PIXEL, Stream, halves, keys_in, normals
 from ..targets import Instances
@@ -46,9 +47,11 @@ class GaussianNoise(Step):
 
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
+        return self._operation(tables).make(images)
+
+    def _operation(self, tables: Tables) -> Operation:
         table = tables["images"]
-        add_noise(images, *host_tensors(table["sample"], table["sigma"], keys_in(table)))
-        return images
+        return Operation("add_noise", host_tensors(table["sample"], table["sigma"], keys_in(table)))
 
 
 def _noisy(x: Tensor, sigma: Tensor, keys: Tensor) -> Tensor:
@@ -100,11 +103,13 @@ class ImpulseNoise(Step):
 
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
+        return self._operation(tables).make(images)
+
+    def _operation(self, tables: Tables) -> Operation:
         table = tables["images"]
         white = np.round(table["white"] * 65536).astype(np.int64)
         black = 65536 - np.round(table["black"] * 65536).astype(np.int64)
-        add_impulses(images, *host_tensors(table["sample"], white, black, keys_in(table)))
-        return images
+        return Operation("add_impulses", host_tensors(table["sample"], white, black, keys_in(table)))
 
 
 def _speckled(x: Tensor, white: Tensor, black: Tensor, keys: Tensor) -> Tensor:

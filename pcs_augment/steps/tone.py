@@ -8,6 +8,7 @@ from .. import sums
 from ..base import Step
 from ..checks import Shape, check_interval, check_positive
 from ..dispatch import operator
+from ..joining import Operation
 from ..plan import Tables
 from ..rng import Stream
 from ..targets import Instances
@@ -20,7 +21,7 @@ class _Tone(Step):
     """Shared by both: one factor base^U(exponent) per image."""
 
     words = 2
-    _formula: staticmethod
+    _formula: str  # the operator
 
     def __init__(self, p: float, base: float, exponent: tuple[float, float], seed: int) -> None:
         super().__init__(p, seed)
@@ -33,9 +34,11 @@ class _Tone(Step):
 
     @in_turn
     def change(self, images: Tensor, tables: Tables) -> Tensor:
+        return self._operation(tables).make(images)
+
+    def _operation(self, tables: Tables) -> Operation:
         table = tables["images"]
-        type(self)._formula(images, *host_tensors(table["sample"], table["factor"]))
-        return images
+        return Operation(self._formula, host_tensors(table["sample"], table["factor"]))
 
 
 def _scaled(x: Tensor, factor: Tensor) -> Tensor:
@@ -75,7 +78,7 @@ class Brightness(_Tone):
         tensor(0.5000)
     """
 
-    _formula = staticmethod(scale)
+    _formula = "scale"
 
     def __init__(self, p: float = 1.0, base: float = 2.0, exponent: tuple[float, float] = (-1.0, 1.0), seed: int = 0) -> None:
         super().__init__(p, base, exponent, seed)
@@ -99,7 +102,7 @@ class Contrast(_Tone):
         tensor([0.3000, 0.7000])
     """
 
-    _formula = staticmethod(stretch)
+    _formula = "stretch"
 
     def __init__(self, p: float = 1.0, base: float = 1.5, exponent: tuple[float, float] = (0.0, 1.0), seed: int = 0) -> None:
         super().__init__(p, base, exponent, seed)

@@ -30,6 +30,19 @@ STEPS = [
     pa.PerlinLayer(equalize_layer=False, textures=(1, 2), scale=(1, 9)),
     pa.PerlinLayer(textures=(1, 1), scale=(400, 400)),
     pa.KeepDetectable(100, dilation=1.0),
+    pa.Pipeline(  # steps that are joined
+        [
+            pa.GaussianNoise(p=0.7),
+            pa.ImpulseNoise(p=0.7, white=(0.3, 0.5), black=(0.3, 0.5)),
+            pa.Brightness(p=0.7),
+            pa.Contrast(p=0.5),
+            pa.InterferenceLayer(p=0.5, textures=(1, 2)),
+            pa.Contrast(p=0.5),
+            pa.PerlinLayer(p=0.5, textures=(1, 2)),
+            pa.Brightness(p=0.5),
+        ],
+        seed=1,
+    ),
 ]
 
 

@@ -17,7 +17,7 @@ FLOORS = {
     "pcs_augment": [
         {"errors", "extras", "files", "console", "sample"},
         {"dispatch", "eager", "checks", "memory", "plan", "rooms", "transfer", "turns", "sums", "boxes"},
-        {"rng", "ragged", "keys", "raster", "gaussian", "coco_json"},
+        {"rng", "ragged", "keys", "raster", "gaussian", "joining", "coco_json"},
         {"noise", "targets", "fields", "stamps"},
         {"kernels", "clipping", "placing"},
         {"base"},

@@ -24,7 +24,7 @@ from .edges import (
     small,
     starts_of,
 )
-from .gaussian import add_blurred, reaches
+from .gaussian import blurred, reaches
 from .launch import channels_of, in_goes, launch
 
 
@@ -101,12 +101,6 @@ def _fills(
             tl.atomic_max(image + y * width + x, 2 * n + 1 + again, here, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["n"])
-def _offsets(out, owner, offsets, n, BLOCK: tl.constexpr):
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(out + place, tl.load(offsets + tl.load(owner + place, place < n, other=0)), place < n)
-
-
 def paint_objects(
     images: Tensor, sample: Tensor, taps: Tensor, owner: Tensor, corners: Tensor, kind: Tensor, offset: Tensor,
     shift: Tensor, width: Tensor, points: Tensor,
@@ -129,7 +123,7 @@ def _paint_some(
     images: Tensor, sample: Tensor, taps: Tensor, owner: Tensor, corners: Tensor, kind: Tensor, offset: Tensor,
     shift: Tensor, width: Tensor, points: Tensor,
 ) -> None:  # fmt: skip
-    height, columns = images.shape[2:]
+    channels, height, columns = images.shape[1:]
     outlines, counts, what = points.numpy(), corners.numpy(), kind.numpy()
     reach = np.where(what == OUTLINE, width.numpy() / 2, BORDER)
     fills = np.flatnonzero(what != OUTLINE)
@@ -163,6 +157,4 @@ def _paint_some(
     arguments = (edges, rows, copies, copy_rows, first, slot, kinds, height, columns)
     for some, block in zip(parts_there, BLOCKS):
         launch(_fills, len(some), painted, some, *arguments, num_warps=2, TWICE=FILL_TWICE, **block)
-    maps = torch.empty(painted.shape, device=images.device)
-    launch(_offsets, triton.cdiv(maps.numel(), 1024), maps, painted, offsets, maps.numel(), BLOCK=1024)
-    add_blurred(images, where, maps, weights, radius)
+    blurred(painted, weights, radius, images, where, add=channels, values=offsets)

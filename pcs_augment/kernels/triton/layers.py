@@ -25,7 +25,7 @@ from .interference import add_counted, wave_sums
 from .launch import channels_of, clip, launch
 from .perlin import gradients, perlin_sums, room_of
 from .sums import empty_sums, rank_tables, value_at
-from .tone import mean_of, sums
+from .totals import Totals, leave_sum, mean_of
 
 _BLOCK = 1024
 _COUNTED_PX = 2**23  # of waves that are ranked by counting at once, at 12 bytes each
@@ -33,14 +33,18 @@ _COUNTED_MORE = 2**17  # what a wave takes besides, for its histograms
 _E0, _E1, _E2, _E3, _E4, _E5 = (tl.constexpr(c) for c in EXP2)
 
 
-@triton.jit(do_not_specialize_on_alignment=["totals"])
+@triton.jit(do_not_specialize_on_alignment=["squares"])
 def _blend(
-    images, sample, layers, table, scales, totals, inverse, c, channels, n, blocks, bins,
+    images, sample, layers, table, scales, squares, totals, into, inverse, c, channels, n, blocks, bins,
     EQUALIZE: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """blend.blend_with: the strengths come from the sums of squares, the layers from their sums."""
+    """blend.blend_with: the strengths come from the sums of squares, the layers from their sums.
+
+    The sums of what comes out go to totals[into], unless that is negative.
+    """
     a, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
-    if tl.load(sample + a) < 0:  # absent
+    image, to = tl.load(sample + a), tl.load(into + a)
+    if image < 0:  # absent
         return
     place = block * BLOCK + tl.arange(0, BLOCK)
     here = place < n
@@ -51,7 +55,7 @@ def _blend(
     else:
         layer = one.to(tl.float32) * tl.load(scales + 2 * a)
         weight = two.to(tl.float32) * tl.load(scales + 2 * a + 1)
-    strength = tl.sqrt_rn(mean_of(tl.load(totals + a), inverse)) * c
+    strength = tl.sqrt_rn(mean_of(tl.load(squares + image), inverse)) * c
     z = 0.5 - layer
     e = z * _E5
     e = (e + _E4) * z
@@ -60,23 +64,29 @@ def _blend(
     e = (e + _E1) * z
     e = e + _E0
     w = e * e * weight * strength
-    at = images + tl.load(sample + a).to(tl.int64) * channels * n + place
+    at = images + image.to(tl.int64) * channels * n + place
     for _ in range(channels):
-        tl.store(at, clip(tl.div_rn(w * layer + tl.load(at, here), w + 1.0)), here)
+        x = clip(tl.div_rn(w * layer + tl.load(at, here, other=0.0), w + 1.0))
+        tl.store(at, x, here)
+        leave_sum(totals, to, x, here)
         at += n
 
 
-def _blend_layers(images: Tensor, sample: Tensor, layers: Tensor, scales: Tensor, counts: Tensor | None, c: float) -> None:
+def _blend_layers(
+    images: Tensor, sample: Tensor, layers: Tensor, counts: Tensor | None, scales: Tensor, c: float, squares: Tensor,
+    totals: Totals, into: Tensor,
+) -> None:  # fmt: skip
     """Blend image sample[a] with layers 2 a and 2 a + 1, given as (2 A, H * W) sums of ranks.
 
-    scales (2 A,): what turns a sum into a mean, used unless there are counts (2 A, 1, bins) of the sums.
+    scales (2 A,): what turns a sum into a mean, used unless there are counts (2 A, 1, bins) of the sums; squares (B,): their
+    sums, which the strengths come from; into (A,): where sums of what comes out are left.
     """
     channels, height, width = channels_of(images)
     n = height * width
     table = scales if counts is None else rank_tables(counts, n)
-    totals, inverse = sums(images, sample, squares=True)
     blocks = triton.cdiv(n, _BLOCK)
-    arguments = (sample, layers, table, scales, totals, inverse, c, channels, n, blocks, table.shape[-1])
+    sums = (squares, totals.rows, into, totals.inverse)
+    arguments = (sample, layers, table, scales, *sums, c, channels, n, blocks, table.shape[-1])
     constants = {"EQUALIZE": counts is not None, "WIDE": layers.dtype == torch.int32, "BLOCK": _BLOCK}
     launch(_blend, len(sample) * blocks, images, *arguments, **constants)
 
@@ -85,8 +95,13 @@ def add_layers(
     images: Tensor, sample: Tensor, layer: Tensor, item: Tensor, scale: Tensor, first: Tensor, second: Tensor, keys: Tensor,
     kind: str, c: float, equalize_layer: bool,
 ) -> None:  # fmt: skip
-    height, width = images.shape[2:]
     table = textures_of(sample, layer, item, scale, first, second, keys)
+    add_layers_with(images, table, kind, c, equalize_layer, Totals(images, 1))
+
+
+def add_layers_with(images: Tensor, table: Table, kind: str, c: float, equalize_layer: bool, totals: Totals) -> None:
+    """totals: sums that may be known, and where those of what comes out are left."""
+    height, width = images.shape[2:]
     owners, start, counts = np.unique(table["sample"], return_index=True, return_counts=True)
     # an image has two layers and their tables from sums to values
     most = rooms.size("textures of an image", counts.max(initial=0))
@@ -95,10 +110,12 @@ def add_layers(
         lines = np.append(0, geometry(table, height, width).rows.cumsum())[np.append(start, len(table["sample"]))]
         room += room_of(most, rooms.size("lines of an image", np.diff(lines).max(initial=0)), BINS, height, width)
     at_once = max(1, int(GPU_CHUNK_PX // room))
-    owners_there = rooms.filled(owners, rooms.size("images", len(owners), len(images)), rooms.ABSENT)
+    row, count = totals.begin(), rooms.size("images", len(owners), len(images))
+    columns = (small(owners), totals.unknown(row, owners), totals.left(owners))
+    owners_there, unknown, into = (rooms.filled(values, count, rooms.ABSENT) for values in columns)
     ends = rooms.filled(np.append(start, len(table["sample"])), len(owners_there) + 1, None)
     for a in range(0, len(owners_there), at_once):
-        some = owners_there[a : a + at_once]
+        some, missing = owners_there[a : a + at_once], unknown[a : a + at_once]
         rows = slice(ends[a], ends[a + len(some)])
         mine = {name: values[rows] for name, values in table.items()}
         slot = np.searchsorted(some[some >= 0], mine["sample"])
@@ -106,8 +123,11 @@ def add_layers(
         bounds, scales = np.append(0, np.cumsum(textures)), 1.0 / (RANKS * np.maximum(textures, 1))
         bins = rooms.size("textures of a layer", int(textures.max())) * RANKS + 1
         make = _perlin if kind == "perlin" else _waves
-        where, layer_scales, summed, tallies = make(images, mine, bounds, bins, equalize_layer, some, scales)
-        _blend_layers(images, where, summed, layer_scales, tallies, c)
+        lists = (some, missing, into[a : a + at_once], scales)
+        where, to_add, left, layer_scales, summed, tallies = make(images, mine, bounds, bins, equalize_layer, *lists)
+        totals.add_up(images, row, missing, to_add)
+        squares = totals.squares(images, row, where)
+        _blend_layers(images, where, summed, tallies, layer_scales, c, squares, totals, left)
 
 
 def _perlin(images: Tensor, table: Table, bounds: NDArray, bins: int, equalize: bool, *others: NDArray) -> tuple[Any, ...]:

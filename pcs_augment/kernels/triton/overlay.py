@@ -35,5 +35,4 @@ def mask(images: Tensor, sample: Tensor, taps: Tensor, shapes: Tensor) -> None:
         where, weights, reach, rows = sent(images, sample[some].int(), taps[some], far, shapes[some])
         visible = torch.empty(len(where), 1, height, width, device=images.device)
         launch(_visible, len(where) * per_image, visible, rows, height, width, across, per_image, TX=TILE_X, TY=TILE_Y)
-        order = torch.arange(len(where), device=images.device, dtype=where.dtype)
-        blurred(visible, order, weights, reach, images, where, multiply=channels)
+        blurred(visible, weights, reach, images, where, multiply=channels)

@@ -13,4 +13,4 @@ def blur(images: Tensor, sample: Tensor, taps: Tensor) -> None:
     sample, taps = by_image(images, sample, taps)
     for some in in_goes(len(sample), images[:1].numel()):
         where, weights, reach = sent(images, sample[some].int(), taps[some], reaches(sample[some], taps[some]))
-        blurred(images, where, weights, reach, images, where)
+        blurred(images, weights, reach, images, where)
