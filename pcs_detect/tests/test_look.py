@@ -171,7 +171,7 @@ def test_the_least_score_decides_which_crystals_are_reported_alone(look):
 
     network = Noisy()
     network.look = look
-    every = Detector(network, score=0.1).detect(grey)
+    every = Detector(network, score=0.2).detect(grey)
     for score in (0.3, 0.6):
         some = Detector(network, score=score).detect(grey)
         enough = every.scores >= score

@@ -79,7 +79,7 @@ def test_other_files_are_refused_by_name(tmp_path):
     for name in ("half.onnx", "text.onnx", "absent.onnx"):
         with pytest.raises(DataError, match=name):
             Detector(tmp_path / name)
-    newer = content.replace(b'{"format": 1,', b'{"format": 9,')
+    newer = content.replace(b'{"format": 2,', b'{"format": 9,')
     assert newer != content
     (tmp_path / "newer.onnx").write_bytes(newer)
     with pytest.raises(DataError, match="newer version"):

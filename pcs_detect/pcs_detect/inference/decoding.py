@@ -75,8 +75,8 @@ def averaged(boxes: Floats, scores: Floats, iou: float, score: float) -> tuple[F
     Returns:
         boxes (K, 5) le90 (``averages.mean_boxes``) and their scores (K,), the best first.
     """
-    first, rates = suppressed(boxes, scores, iou)
-    first, rates = first[rates >= score], rates[rates >= score]
+    enough = scores >= score
+    first, rates = suppressed(boxes[enough], scores[enough], iou)
     return mean_boxes(first, rates, boxes, scores), rates
 
 

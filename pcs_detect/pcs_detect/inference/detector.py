@@ -27,7 +27,7 @@ from .tiling import Found
 
 TILE = 1536  # px; twice as many on a side take 450 MB instead of 250
 OVERLAP = 256  # px
-LEAST = 0.1  # score of what is looked for: what several scales say decides about more than this
+LEAST = 0.2  # score of what is looked for: what several scales say decides about more than this
 ROOM = 32  # px that tiles overlap more than the longest crystal of a scale
 
 
@@ -39,7 +39,7 @@ class Detector:
             ``pcs-detect train`` where the training half is installed; or a network of your own (``networks.Network``).
         device: "cuda" or "cpu", by default the GPU where one can be used (ONNX: with the package onnxruntime-gpu).
         config: configuration of a checkpoint that does not hold its own.
-        score: crystals from this score on; None for what suits the detector. From 0.1 on it decides which crystals are
+        score: crystals from this score on; None for what suits the detector. From 0.2 on it decides which crystals are
             reported, not their boxes and scores.
         iou: of boxes that overlap by more, the one with the highest score stays; None for what suits the detector.
         grey: how grey values are brought to those of training, see ``photographs.grey.matched``; None for what suits.
