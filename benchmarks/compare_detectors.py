@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from photographs import found_in, rendered
+from photographs import LEAST, found_in, rendered
 from PIL import Image, ImageDraw, ImageFont
 
 from pcs_detect.crystals import drawing
 from pcs_detect.evaluation.score import read_found, score_table
+from pcs_detect.inference.detector import Detector
 from pcs_detect.labels.truth import read_truths
 from pcs_detect.photographs.reading import read_photograph
 
@@ -41,7 +42,8 @@ def main() -> None:
     rows, columns = [], []
     for word in args.detectors:
         name, _, model = word.partition("=")
-        crystals, _ = found_in(model, paths)
+        detector = Detector(model, score=LEAST)
+        crystals, _ = found_in(detector, paths)
         file = args.out.with_name(f"{args.out.stem}_{len(rows)}.csv")
         crystals.to_csv(file, index=False)
         crystals, known, _ = read_found(file, truths)
@@ -55,7 +57,7 @@ def main() -> None:
                 **{Path(p).stem: table.loc[p, "AP50"] for p in known},
                 "precision": every["precision"],
                 "recall": every["recall"],
-                **{f"AP {v.stem}": rendered(model, v, args.first)["AP"] for v in args.validation},
+                **{f"AP {v.stem}": rendered(detector, v, args.first)["AP"] for v in args.validation},
             }
         )
         columns.append(_column(name, paths, crystals[crystals["score"] >= every["score"]]))

@@ -33,9 +33,8 @@ from pcs_detect.photographs.reading import read_photograph
 LEAST = 0.05  # score from which average precision is taken
 
 
-def found_in(model: str | None, paths: Sequence[Path], out: Path | None = None) -> tuple[pd.DataFrame, dict[str, float]]:
-    """The crystals of photographs from score LEAST on, and the seconds that each took; overlays of the sure ones to ``out``."""
-    detector, default = Detector(model, score=LEAST), Detector(model).score
+def found_in(detector: Detector, paths: Sequence[Path], out: Path | None = None) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The crystals of photographs, and the seconds that each took; overlays of those of its default score to ``out``."""
     tables, seconds = [], {}
     for path in tqdm(paths):
         began = time.perf_counter()
@@ -44,18 +43,18 @@ def found_in(model: str | None, paths: Sequence[Path], out: Path | None = None) 
         seconds[path.name] = time.perf_counter() - began
         tables.append(crystal_table(path.name, found.boxes, found.scores, np.zeros(len(found.scores), bool), None))
         if out is not None:
-            picture = drawing.overlay(grey.round().astype(np.uint8), found.boxes[found.scores >= default])
+            picture = drawing.overlay(grey.round().astype(np.uint8), found.boxes[found.scores >= detector.look.score])
             drawing.save_picture(picture, out / f"{path.stem}.png")
     return pd.concat(tables, ignore_index=True), seconds
 
 
-def photographs(model: str | None, folder: Path, labels: Path, out: Path) -> None:
+def photographs(detector: Detector, folder: Path, labels: Path, out: Path) -> None:
     """Print the table of the labelled photographs; write overlays of all at the default score."""
     truths, _ = read_truths(labels)
     out.mkdir(parents=True, exist_ok=True)
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif", ".tiff"))
-    table, seconds = found_in(model, paths, out)
-    default = Detector(model).score
+    table, seconds = found_in(detector, paths, out)
+    default = detector.look.score
     table.to_csv(out / "crystals.csv", index=False)
     crystals, known, left = read_found(out / "crystals.csv", truths)
     print(f"AP from score {LEAST}; precision and recall at the score with the best F1")
@@ -77,9 +76,9 @@ def photographs(model: str | None, folder: Path, labels: Path, out: Path) -> Non
         print(line)
 
 
-def rendered(model: str | None, labels: Path, first: int | None) -> dict[str, float]:
-    """AP of a PCS JSON, from score 0.05 on."""
-    detector, evaluator = Detector(model, score=LEAST), Evaluator()
+def rendered(detector: Detector, labels: Path, first: int | None) -> dict[str, float]:
+    """AP of a PCS JSON."""
+    evaluator = Evaluator()
     document = json.loads(labels.read_text())
     truths: dict[int, list[list[float]]] = {image["id"]: [] for image in document["images"]}
     for annotation in document["annotations"]:
@@ -103,12 +102,11 @@ def main() -> None:
     args = parser.parse_args()
     if (args.photographs is None) != (args.labels is None):
         parser.error("give --photographs and --labels together")
+    detector = Detector(args.model, score=LEAST)
     if args.photographs is not None:
-        photographs(args.model, args.photographs, args.labels, args.out)
+        photographs(detector, args.photographs, args.labels, args.out)
     for path in args.validation:
-        print(
-            path.name, ", ".join(f"{name} {100 * value:.1f}" for name, value in rendered(args.model, path, args.first).items())
-        )
+        print(path.name, ", ".join(f"{name} {100 * value:.1f}" for name, value in rendered(detector, path, args.first).items()))
 
 
 if __name__ == "__main__":
