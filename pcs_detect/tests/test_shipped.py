@@ -54,6 +54,18 @@ def test_any_size_will_do(detector):
         assert table.x_px.between(0, size[1]).all()
 
 
+def test_a_file_that_reports_doubtful_crystals_looks_for_them(detector, tmp_path):
+    content = shipped().read_bytes()
+    doubtful = content.replace(b'"score": 0.45', b'"score": 0.10')
+    assert doubtful != content
+    (tmp_path / "doubtful.onnx").write_bytes(doubtful)
+    picture = drop()[0].astype(np.float32)
+    own = Detector(tmp_path / "doubtful.onnx").detect(picture)
+    asked = Detector(score=0.1).detect(picture)
+    np.testing.assert_array_equal(own.boxes, asked.boxes)
+    assert own.scores.min() < 0.2
+
+
 def test_it_says_what_it_is(detector):
     about = detector.network.about
     assert about["licence"]

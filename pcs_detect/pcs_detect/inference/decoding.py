@@ -68,7 +68,8 @@ def averaged(boxes: Floats, scores: Floats, iou: float, score: float) -> tuple[F
 
     Args:
         boxes: (N, 5) le90, px and radians, the best first.
-        scores: (N,), from half of ``score`` on, so that the least score decides which crystals are found and not where.
+        scores: (N,), from ``averages.PART`` of ``score`` on, so that the least score decides which crystals are found, not
+            where.
         iou: of boxes that overlap by more, the best stays.
         score: least score.
 

@@ -20,14 +20,13 @@ from ..photographs.grey import Grey, Matching, check_matching, check_white, grey
 from ..photographs.reading import read_scaled
 from . import tiling
 from .framing import framed
-from .look import check_scales
+from .look import SOUGHT, check_scales
 from .networks import Network, open_network
 from .scales import joined
 from .tiling import Found
 
 TILE = 1536  # px; twice as many on a side take 450 MB instead of 250
 OVERLAP = 256  # px
-LEAST = 0.2  # score of what is looked for: what several scales say decides about more than this
 ROOM = 32  # px that tiles overlap more than the longest crystal of a scale
 
 
@@ -95,14 +94,14 @@ class Detector:
         if grey is not None:
             check_matching(grey)
         tiling.check_tiles(TILE if tile == "auto" else tile, 0 if overlap == "auto" else overlap)
-        least = LEAST if score is None else min(score, LEAST)
-        network = open_network(model, device, config=config, score=least, iou=iou, amp=amp)
+        sought = None if score is None else min(score, SOUGHT)
+        network = open_network(model, device, config=config, score=sought, iou=iou, amp=amp)
         self.network, self.device, self.source = network, network.device, network.source
         self.mean, self.deviation, self.look = network.mean, network.deviation, network.look
         if tile == "auto":
             tile = TILE if network.tiled else None
         self.score = self.look.score if score is None else score
-        self.least = min(self.score, LEAST)
+        self.sought = min(self.score, SOUGHT)
         self.iou = self.look.iou if iou is None else iou
         self.grey: Matching = self.look.grey if grey is None else grey
         self.white, self.tile, self.overlap, self.batch_size, self.amp = white, tile, overlap, batch_size, amp
@@ -184,7 +183,7 @@ class Detector:
         for batch in _batches(tiling.tiles(size, self.tile, overlap), self.batch_size):
             every = self.network.find([seen[t.y0 : t.y1, t.x0 : t.x1] for t in batch])
             for place, (boxes, scores) in zip(batch, every):
-                good = (scores >= self.least) & np.isfinite(boxes).all(1) & (boxes[:, 3] > 0)
+                good = (scores >= self.sought) & np.isfinite(boxes).all(1) & (boxes[:, 3] > 0)
                 good &= (boxes[:, 2] >= least) & (boxes[:, 2] < most)
                 parts.append((place, boxes[good], scores[good]))
         merged = tiling.merge(parts, size, self.iou)

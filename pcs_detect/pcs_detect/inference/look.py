@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..photographs.grey import Matching, check_matching
 
 FINEST = 2.0  # a picture is magnified by so much at most
+SOUGHT = 0.2  # score of what is looked for, at most: places and scales together decide about what is reported
 SEEN = 800  # px of the longer side that the finest scale shows at least, if the photograph has them
 
 
@@ -52,6 +53,11 @@ class Look:
     def plain(self) -> dict[str, Any]:
         """As data that JSON holds: an unlimited size is left out."""
         return {k: v for k, v in asdict(self).items() if v != math.inf}
+
+    @property
+    def sought(self) -> float:
+        """Score from which on a network looks for crystals, if these are reported from ``score`` on."""
+        return min(self.score, SOUGHT)
 
     def sizes(self, scales: Sequence[float]) -> list[tuple[float, float]]:
         """The range of longer sides, in px as the network sees them, that counts at each of ``scales``, falling."""

@@ -14,6 +14,7 @@ from ..boxes import Floats
 from ..errors import DataError, InputError, InstallationError
 from ..extras import install
 from ..photographs.grey import Grey
+from .averages import PART
 from .decoding import averaged, decoded, suppressed
 from .look import Look
 
@@ -26,7 +27,7 @@ class OnnxNetwork:
     Args:
         file: written by ``pcs-detect export``.
         device: "cpu", "cuda" (with the package onnxruntime-gpu), or None for CUDA where it is installed.
-        score, iou: least score and largest overlap of crystals; None for what the file says.
+        score, iou: least score and largest overlap of crystals; None for what the file says (``Look.sought``).
         threads: of the processor; None for as many as there are cores.
 
     Raises:
@@ -56,7 +57,7 @@ class OnnxNetwork:
         self.mean, self.deviation = float(about["mean"]), float(about["deviation"])
         self.divisor, self.strides = int(about["divisor"]), [int(s) for s in about["strides"]]
         self.look = Look(**about["look"])
-        self.score = self.look.score if score is None else score
+        self.score = self.look.sought if score is None else score
         self.iou = self.look.iou if iou is None else iou
         self.source = {
             "file": path.name,
@@ -71,7 +72,7 @@ class OnnxNetwork:
         for image in images:
             geometry, scores = self.dense(image)
             size = (image.shape[0], image.shape[1])
-            least = self.score / 2 if self.look.average else self.score
+            least = self.score * PART if self.look.average else self.score
             best = decoded(geometry, scores, size, self.strides, self.about["coding"], least, self.about["candidates"])
             found.append(averaged(*best, self.iou, self.score) if self.look.average else suppressed(*best, self.iou))
         return found

@@ -15,6 +15,7 @@ from mmdet.structures import DetDataSample
 
 from ..boxes import Floats
 from ..errors import InputError
+from ..inference.averages import PART
 from ..inference.decoding import averaged
 from ..photographs.grey import Grey
 from .engine.hooks import plain_boxes
@@ -46,11 +47,15 @@ class CheckpointNetwork:
             raise InputError("mixed precision (amp) needs a GPU")
         loaded = load_detector(checkpoint, config, score, iou)
         self.model, self.source, self.look, self.amp = loaded.model.to(self.device), loaded.source, loaded.look, amp
-        if self.look.average:  # every box is wanted, from half the least score on
-            test: Any = self.model.bbox_head.test_cfg  # type: ignore[union-attr]
-            self.score, self.iou = test.score_thr, test.nms.iou_threshold
-            test.update(score_thr=self.score / 2, max_per_img=EVERY)
-            test.nms.iou_threshold = ANY
+        if self.look.average:  # every box is wanted that may count
+            if hasattr(self.model, "roi_head"):
+                raise InputError(f"{checkpoint}: look.average is for detectors of one stage (S2A-Net, RTMDet-R)")
+            # heads have settings of their own, or share those of the model
+            parts: list[Any] = [m for m in self.model.modules() if getattr(m, "test_cfg", None) is not None]
+            tests = {id(m.test_cfg): m.test_cfg for m in parts}.values()
+            self.score, self.iou = parts[0].test_cfg.score_thr, parts[0].test_cfg.nms.iou_threshold
+            for test in tests:
+                test.update(score_thr=self.score * PART, max_per_img=EVERY, nms={**test.nms, "iou_threshold": ANY})
         preprocessor = self.model.data_preprocessor
         given = [getattr(preprocessor, k, None) for k in ("mean", "std")]
         self.mean, self.deviation = (v if isinstance(v, float) else own for v, own in zip(given, GREY))

@@ -11,7 +11,7 @@ from mmrotate.registry import MODELS
 
 from pcs_detect import Detector, cli
 from pcs_detect.errors import InputError
-from pcs_detect.inference.decoding import decoded, suppressed
+from pcs_detect.inference.decoding import averaged, decoded, suppressed
 from pcs_detect.inference.look import Look
 from pcs_detect.inference.networks import shipped
 from pcs_detect.inference.onnx_network import OnnxNetwork
@@ -22,6 +22,7 @@ from pcs_detect.training.engine import train, weights
 from pcs_detect.training.engine.checkpoints import read_checkpoint, write_checkpoint
 from pcs_detect.training.engine.loading import load_detector
 from pcs_detect.training.engine.settings import settings_of
+from pcs_detect.training.network import CheckpointNetwork
 
 SIZE = (96, 160)
 ANY_SIZE = [(64, 64), (96, 160), (256, 128)]
@@ -148,6 +149,23 @@ def test_decoded_and_suppressed_it_is_what_the_detector_predicts(ships, staged, 
     assert len(rates) == len(found.scores) > 5
     np.testing.assert_allclose(rates, found.scores.numpy(), atol=1e-5)
     np.testing.assert_allclose(boxes[:, :2], getattr(found.bboxes, "tensor", found.bboxes)[:, :2].numpy(), atol=1e-2)
+
+
+@pytest.mark.parametrize("ships", [False, True])
+def test_a_checkpoint_averages_as_a_file_does(ships, staged, image, tmp_path):
+    """Its own suppression is left out then: every place counts, of detectors of one and of two passes."""
+    content = read_checkpoint(shipped(".pth") if ships else staged)
+    content["meta"]["settings"]["look"] = {"average": True}
+    write_checkpoint(content, tmp_path / "averaging.pth")
+    network = CheckpointNetwork(tmp_path / "averaging.pth", "cpu", score=0.02, iou=0.3)
+    dense = dense_detector(load_detector(tmp_path / "averaging.pth").model)
+    with torch.no_grad():
+        geometry, scores = (v[0].numpy() for v in dense(image))
+    expected, rates = averaged(*decoded(geometry, scores, SIZE, dense.strides, dense.coding, 0.01), 0.3, 0.02)
+    ((boxes, found),) = network.find([image[0, 0].numpy()])
+    assert len(found) == len(rates) > 5
+    np.testing.assert_allclose(found, rates, atol=1e-5)
+    np.testing.assert_allclose(boxes[:, :4], expected[:, :4], atol=1e-2)
 
 
 def prepared(model, image):
