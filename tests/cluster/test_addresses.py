@@ -44,7 +44,7 @@ def test_addresses_where_no_cluster_is_are_refused_soon(monkeypatch):
 
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"pcs-augment\[cluster\]"), cluster.connected("auto"):
+    with pytest.raises(InputError, match=r"ray, which is not installed.*\.\[cluster\]"), cluster.connected("auto"):
         pass
 
 
