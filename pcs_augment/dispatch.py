@@ -9,7 +9,7 @@ CUDA wheels for Linux). These files are imported when first needed, and only fro
 definition, which tests hold them to.
 
 On a CUDA device the definition also does the work where Triton cannot run, and that of a single function whose kernels fail to
-compile or launch when they are first used for an image size; either is warned of once. ``PCS_AUGMENT_FALLBACK=forbidden``
+compile or launch when they are first used for an image size or a kind of work; either is warned of once. ``PCS_AUGMENT_FALLBACK=forbidden``
 makes it an error instead: tests of the kernels would compare torch with torch otherwise.
 
 ``PCS_AUGMENT_KERNELS=torch`` leaves everything to the definitions; ``triton`` takes the Triton implementations for any tensor,
@@ -39,7 +39,7 @@ KERNELS = f"{__package__}.kernels"
 WINGS = {"CPU": "numba", "CUDA": "triton"}  # by torch's dispatch key
 FUNCTIONS: dict[str, Callable[..., Any]] = {}  # the definitions, by "module.name"
 _off: dict[str, str] = {}  # why a function's Triton kernels are not used, by "module.name"
-_proved: set[tuple[Any, ...]] = set()  # functions and image sizes that have run
+_proved: set[tuple[Any, ...]] = set()  # functions, image sizes and kinds of work that have run
 # one library an operator, kept where they outlive this module: whoever imports or reloads it again replaces them one by one
 _libraries: dict[str, torch.library.Library] = vars(torch.library).setdefault("_pcs_augment", {})
 
@@ -135,7 +135,9 @@ def _with_fallback(function: Callable[..., Any], home: str, name: str, in_place:
     fast = None if off else _implementation("triton", home, name)
     if fast is None:
         return function(*args)
-    variant = (home, name, images.device, images.dtype, images.shape[1:])  # kernels are compiled for each
+    # kernels are compiled for each image size, and for each word that says what they do
+    words = [a for a in args if isinstance(a, str | bool)]
+    variant = (home, name, images.device, images.dtype, images.shape[1:], *words)
     if variant in _proved:
         return fast(*args)
     before = images.clone() if in_place else None  # some kernels of a function may have run when another fails

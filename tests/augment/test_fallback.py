@@ -11,7 +11,7 @@ from pcs_augment import dispatch
 
 pytest.importorskip("triton", reason="there is no Triton for this system")
 
-from pcs_augment.kernels.triton import rng, smooth, tone
+from pcs_augment.kernels.triton import layers, rng, smooth, tone
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,21 @@ def test_one_kernel_that_fails_is_replaced_once_with_a_warning(step, module, nam
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert torch.equal(applied(step), in_torch(step))
+
+
+def test_a_kernel_may_fail_at_a_kind_of_work_that_comes_later(monkeypatch):
+    def plane_waves_alone(images, sample, *rest):
+        if "perlin" in rest:
+            fail_after_changing(images)
+        return add_layers(images, sample, *rest)
+
+    add_layers = layers.add_layers
+    monkeypatch.setattr(layers, "add_layers", plane_waves_alone)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(applied(pa.InterferenceLayer()), in_torch(pa.InterferenceLayer()))
+    with pytest.warns(UserWarning, match=r"layers\.add_layers are off"):
+        assert torch.equal(applied(pa.PerlinLayer()), in_torch(pa.PerlinLayer()))
 
 
 def test_other_kernels_stay_in_use(monkeypatch):
