@@ -9,8 +9,8 @@ CUDA wheels for Linux). These files are imported when first needed, and only fro
 definition, which tests hold them to.
 
 On a CUDA device the definition also does the work where Triton cannot run, and that of a single function whose kernels fail to
-compile or launch when they are first used for an image size or a kind of work; either is warned of once. ``PCS_AUGMENT_FALLBACK=forbidden``
-makes it an error instead: tests of the kernels would compare torch with torch otherwise.
+compile or launch when they are first used for an image size or a kind of work; either is warned of once.
+``PCS_AUGMENT_FALLBACK=forbidden`` makes it an error instead: tests of the kernels would compare torch with torch otherwise.
 
 ``PCS_AUGMENT_KERNELS=torch`` leaves everything to the definitions; ``triton`` takes the Triton implementations for any tensor,
 which on a CPU takes Triton's interpreter; ``numba`` is what happens anyway on a CPU.
