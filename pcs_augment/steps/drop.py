@@ -33,7 +33,7 @@ class DropEdge(Step):
     times the shorter side of the picture. It passes through a uniform point of the picture. Inside, light fades towards the
     edge over 3 to 60 % of the radius, down to 2 to 70 % of it, on one side more than on the other; a gradient across
     the picture and soft patches come on top. The edge itself has a thin dark and, with chance 0.6, a thin bright line. Outside
-    nothing is seen but an even grey of 0.55 to 1 (with chance 0.15 it is dark) with a slight gradient.
+    nothing is seen but an even grey of 0.6 to 1 (with chance 0.15 it is dark) with a slight gradient.
 
     Objects are cut where the edge passes, along its tangents: outlines and boxes become those of the visible part, and objects
     with less than ``visible`` of their area left are dropped.

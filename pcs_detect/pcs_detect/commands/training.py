@@ -23,8 +23,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         "train",
         help="train a detector, or resume a training",
         description="Train a detector on images that are augmented on the device. The folder --out gets checkpoints (the best "
-        "by AP among them), logs, TensorBoard files, predictions drawn after every epoch and curves. --resume resumes after a "
-        "stop of any kind, with the identical next batch.",
+        "by AP among them), logs, TensorBoard files, predictions drawn after every validation and curves. --resume resumes "
+        "after a stop of any kind, with the identical next batch.",
         epilog="Several machines: on each of them, torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint "
         "HOST:29500 -m pcs_detect.cli train CONFIG ..., with --out on a disk that all share.",
     )
