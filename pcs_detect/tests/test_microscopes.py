@@ -40,13 +40,12 @@ def nd2(monkeypatch):
     )
 
 
-def czi(monkeypatch):
+def czi(monkeypatch, pixels=PIXELS[None, ..., None], axes="STZCYX0"):
     distance = '<Distance Id="{}"><Value>6.5e-07</Value></Distance>'
     text = f"<A><Scaling><Items>{distance.format('X')}{distance.format('Y')}</Items></Scaling></A>"
-    shape = (*PIXELS.shape, 1)
     module(
-        monkeypatch, "czifile", "CziFile", axes="TZCYX0", shape=shape, dtype=PIXELS.dtype, metadata=lambda: text,
-        asarray=lambda: PIXELS[..., None],
+        monkeypatch, "czifile", "CziFile", axes=axes, shape=pixels.shape, dtype=pixels.dtype, metadata=lambda: text,
+        asarray=lambda: pixels,
     )  # fmt: skip
 
 
@@ -81,6 +80,23 @@ def test_every_plane_is_a_photograph_with_its_scale(tmp_path, monkeypatch, made,
     if made is nd2:
         assert [f.hours for f in frames] == [0.0] * 6 + [0.5] * 6
         assert read_levels(frames[0]).white == 4095
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize(("scenes", "times"), [(1, 1), (3, 1), (3, 2)])
+def test_every_scene_of_a_czi_is_a_photograph(tmp_path, monkeypatch, scenes, times, samples):
+    """czifile calls scenes S and the samples of a pixel 0."""
+    pixels = np.arange(scenes * times * 5 * 7, dtype=np.uint16).reshape(scenes, times, 1, 1, 5, 7, 1).repeat(samples, -1)
+    czi(monkeypatch, pixels, "STCZYX0")
+    path = tmp_path / "a.czi"
+    path.write_bytes(b"stands for a file")
+    frames = frames_of(path)
+    count = scenes * times
+    assert [f.ending for f in frames] == ([""] if count == 1 else [f"#{k:04d}" for k in range(1, count + 1)])
+    assert {f.size for f in frames} == {(5, 7)}
+    for frame, expected in zip(frames, pixels.reshape(count, 5, 7, samples)):
+        np.testing.assert_array_equal(np.atleast_3d(read_levels(frame).pixels), expected)
+    assert read_photograph(f"{path}{frames[-1].ending}").shape == (5, 7)
 
 
 @pytest.mark.parametrize(("name", "package"), [("a.nd2", "nd2"), ("a.czi", "czifile"), ("a.lif", "liffile")])

@@ -116,9 +116,15 @@ def _whole(path: Path, changed: int, image: int) -> tuple[str, NDArray[Any]]:
 
 def _samples(axes: str, whole: NDArray[Any]) -> tuple[str, NDArray[Any]]:
     """CZI's last axis, "0", holds the samples of a pixel; its colours are blue, green, red."""
+    outer = _without_scenes(axes[:-1])
     if whole.shape[-1] == 1:
-        return axes[:-1], whole[..., 0]
-    return axes[:-1] + "S", whole[..., ::-1]
+        return outer, whole[..., 0]
+    return outer + "S", whole[..., ::-1]
+
+
+def _without_scenes(axes: str) -> str:
+    """czifile's axes with scenes, its "S", named "P" like positions of ND2: here "S" is for samples."""
+    return axes.replace("S", "P")
 
 
 def _nd2(file: Any) -> list[Image]:
@@ -135,7 +141,7 @@ def _nd2(file: Any) -> list[Image]:
 
 
 def _czi(file: Any) -> list[Image]:
-    sizes = dict(zip(str(file.axes), file.shape))
+    sizes = dict(zip(_without_scenes(str(file.axes)), file.shape))
     samples = sizes.pop("0", 1)
     if samples > 1:
         sizes["S"] = samples
