@@ -129,6 +129,24 @@ def test_times_are_hours_since_the_first_picture(tmp_path):
     assert [f.hours for f in frames_of(tmp_path / "d.tif")] == pytest.approx([0, 1, 2, 3, 4])
 
 
+@pytest.mark.parametrize(
+    ("unit", "seconds"),
+    [(None, 1), ("sec", 1), ("s", 1), ("seconds", 1), ("min", 60), ("minutes", 60), ("Minute", 60), ("h", 3600), ("hr", 3600),
+     ("hour", 3600), ("hours", 3600), ("days", 86400), ("d", 86400), ("ms", 1e-3), ("msec", 1e-3), ("\\u00B5s", 1e-6)],
+)  # fmt: skip
+def test_times_of_imagej_are_in_the_unit_that_it_names(tmp_path, unit, seconds):
+    metadata = {"axes": "TYX", "finterval": 30.0} | ({} if unit is None else {"tunit": unit})
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, metadata=metadata)
+    hours = [30 * seconds * k / 3600 for k in range(5)]
+    assert [f.hours for f in frames_of(tmp_path / "a.tif")] == pytest.approx(hours)
+
+
+@pytest.mark.parametrize("metadata", [{"tunit": "frames"}, {"tunit": 7}, {"finterval": 0.0}, {"finterval": float("nan")}])
+def test_times_that_imagej_does_not_say_are_none(tmp_path, metadata):
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, metadata={"axes": "TYX", "finterval": 30.0} | metadata)
+    assert [f.hours for f in frames_of(tmp_path / "a.tif")] == [None] * 5
+
+
 def blurred(pixels, amount):
     import cv2
 

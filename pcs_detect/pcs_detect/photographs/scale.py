@@ -17,17 +17,14 @@ MICROMETRES = {
     "m": 1e6, "meter": 1e6, "metre": 1e6,
 }  # fmt: skip
 SECONDS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "sec": 1.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "hr": 3600.0,
-    "d": 86400.0,
-}
+    "ns": 1e-9, "nanosecond": 1e-9, "nanoseconds": 1e-9,
+    "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "usec": 1e-6, "microsecond": 1e-6, "microseconds": 1e-6,
+    "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3,
+    "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0,
+    "min": 60.0, "mins": 60.0, "minute": 60.0, "minutes": 60.0,
+    "h": 3600.0, "hr": 3600.0, "hrs": 3600.0, "hour": 3600.0, "hours": 3600.0,
+    "d": 86400.0, "day": 86400.0, "days": 86400.0,
+}  # fmt: skip
 PRINTERS = (72, 90, 96, 100, 120, 150, 180, 200, 240, 300, 360, 400, 600, 720, 1200, 2400)  # dots per inch
 PLAUSIBLE = (0.01, 20.0)  # um per px of photomicrographs, where nothing else suggests a resolution in centimetres
 ALIKE = 0.01  # relative difference of two scales that say the same
@@ -35,8 +32,13 @@ ALIKE = 0.01  # relative difference of two scales that say the same
 
 def unit_in_um(unit: Any) -> float | None:
     """How many micrometres a unit of length has; None for what is none, such as "pixel"."""
+    return MICROMETRES.get(_typed(unit))
+
+
+def _typed(unit: Any) -> str:
+    """A unit as people type it, and as ImageJ writes letters beyond ASCII."""
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), str(unit or ""))
-    return MICROMETRES.get(text.strip().strip("\0").lower())
+    return text.strip().strip("\0").lower()
 
 
 def same(first: float, second: float) -> bool:
@@ -60,6 +62,15 @@ def imagej_scale(metadata: Any, x: Any, y: Any) -> Scale:
     if factor is None or across is None:
         return Scale()
     return square(factor / across, None if along is None else factor / along, "ImageJ")
+
+
+def imagej_step(metadata: Any) -> float | None:
+    """Seconds between the times of an ImageJ stack, None where they or their unit are unknown."""
+    step, unit = metadata.get("finterval"), metadata.get("tunit")
+    factor = 1.0 if unit is None else SECONDS.get(_typed(unit))  # ImageJ leaves out "sec" alone
+    if factor is None or not isinstance(step, int | float) or not 0 < step < math.inf:
+        return None
+    return float(step) * factor
 
 
 def resolution_scale(unit: int, x: Any, y: Any) -> Scale:

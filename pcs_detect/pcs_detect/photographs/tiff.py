@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .frames import MAX_PIXELS, Frame, Scale
-from .scale import imagej_scale, ome_scales, resolution_scale
+from .scale import imagej_scale, imagej_step, ome_scales, resolution_scale
 
 REDUCED = 1  # bit of NewSubfileType: a smaller version of another page
 ORIENTATION = 274
@@ -113,8 +113,8 @@ def _series(tif: Any) -> list[tuple[Any, Plane, Scale, float | None]]:
         if tif.is_imagej:
             metadata = tif.imagej_metadata or {}
             scale = imagej_scale(metadata, _value(page, 282), _value(page, 283))
-            step = metadata.get("finterval")
-            times = {(t, -1, -1): t * float(step) for t in range(max(series.shape))} if isinstance(step, int | float) else {}
+            step = imagej_step(metadata)
+            times = {} if step is None else {(t, -1, -1): t * step for t in range(max(series.shape))}
         outer = [(axis, n) for axis, n in zip(series.axes, series.shape) if axis not in "YXS"]
         keys = [_key([a for a, _ in outer], place) for place in itertools.product(*(range(n) for _, n in outer))]
         pages = list(series.pages)
