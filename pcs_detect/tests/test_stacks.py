@@ -147,6 +147,34 @@ def test_times_that_imagej_does_not_say_are_none(tmp_path, metadata):
     assert [f.hours for f in frames_of(tmp_path / "a.tif")] == [None] * 5
 
 
+def ome_images(path, *times, **metadata):
+    """An OME file of images with two pictures each, at these seconds."""
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for seconds in times:
+            planes = {"DeltaT": seconds, "DeltaTUnit": ["s"] * 2, "TheT": [0, 1], "TheZ": [0, 0], "TheC": [0, 0]}
+            file.write(STACK[:2], photometric="minisblack", metadata={"axes": "TYX", "Plane": planes} | metadata)
+
+
+def test_times_of_all_images_of_a_file_are_hours_since_its_first_picture(tmp_path):
+    """The second of two positions was taken half an hour after the first."""
+    ome_images(tmp_path / "a.ome.tif", [600, 4200], [2400, 6000])
+    assert [f.hours for f in frames_of(tmp_path / "a.ome.tif")] == pytest.approx([0, 1, 0.5, 1.5])
+    ome_images(tmp_path / "b.ome.tif", [2400, 6000], [600, 4200])
+    assert [f.hours for f in frames_of(tmp_path / "b.ome.tif")] == pytest.approx([0.5, 1.5, 0, 1])
+    ome_images(tmp_path / "c.ome.tif", [600, 4200], TimeIncrement=3600.0, TimeIncrementUnit="s")
+    assert [f.hours for f in frames_of(tmp_path / "c.ome.tif")] == pytest.approx([0, 1])
+
+
+def test_the_first_picture_is_the_earliest_photograph(tmp_path):
+    """Neither a thumbnail's time counts nor the order of pages."""
+    small = (GREY[::4, ::4], {"subfiletype": 1, "datetime": "2026:03:01 08:00:00"})
+    pages = [small, *((GREY, {"datetime": f"2026:03:29 {hour}:00:00"}) for hour in ("03", "01", "04"))]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for pixels, options in pages:
+            file.write(pixels, metadata=None, **options)
+    assert [f.hours for f in frames_of(tmp_path / "a.tif")] == pytest.approx([2, 0, 3])
+
+
 def blurred(pixels, amount):
     import cv2
 

@@ -45,6 +45,9 @@ class Plane:
     key: tuple[int, int, int] | None = None
 
 
+Found = tuple[Any, Plane, Scale, float | None]  # page, where its picture lies, scale, seconds or hours
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """A tifffile.TiffFile of this file alone, without what its library logs of damaged files, which errors say."""
@@ -103,9 +106,9 @@ def _frame(path: Path, tif: Any, page: Any, plane: Plane, scale: Scale, hours: f
     return Frame(path, size, depth, scale=scale, hours=hours, where=plane)
 
 
-def _series(tif: Any) -> list[tuple[Any, Plane, Scale, float | None]]:
+def _series(tif: Any) -> list[Found]:
     """Of ImageJ and OME files, whose series have axes."""
-    found: list[tuple[Any, Plane, Scale, float | None]] = []
+    found: list[Found] = []
     images = ome_scales(tif.ome_metadata) if tif.is_ome and tif.ome_metadata else []
     for number, series in enumerate(tif.series):
         scale, times = images[number] if number < len(images) else (Scale(), {})
@@ -129,12 +132,10 @@ def _series(tif: Any) -> list[tuple[Any, Plane, Scale, float | None]]:
             planes = [(page, Plane(page.offset, series.dataoffset + i * step, inner, dtype.str, k)) for i, k in enumerate(keys)]
         else:
             raise DataError("a stack whose pictures share one directory; save each picture as a page of its own")
-        first = min(times.values(), default=0.0)
         for own, plane in planes:
             t, z, c = plane.key or (0, 0, 0)
-            seconds = times.get((t, z, c), times.get((t, -1, -1)))
-            found.append((own, plane, scale, None if seconds is None else (seconds - first) / 3600))
-    return _largest(found)
+            found.append((own, plane, scale, times.get((t, z, c), times.get((t, -1, -1)))))
+    return _from_first(_largest(found))
 
 
 def _key(axes: list[str], place: tuple[int, ...]) -> tuple[int, int, int]:
@@ -142,35 +143,40 @@ def _key(axes: list[str], place: tuple[int, ...]) -> tuple[int, int, int]:
     return there.get("T", 0), there.get("Z", 0), there.get("C", 0)
 
 
-def _pages(tif: Any) -> list[tuple[Any, Plane, Scale, float | None]]:
+def _pages(tif: Any) -> list[Found]:
     """Of all other files: every page, those in pages too (SubIFDs)."""
     every: list[Any] = []
     for entry in tif.pages:
         page = entry.aspage()  # later pages may have been read in part only
         every.append(page)
         every += [inner.aspage() for inner in page.pages or ()]
-    taken = [_taken(p) for p in every]
-    first = next((t for t in taken if t is not None), None)
     found = []
-    for page, when in zip(every, taken):
-        hours = None if when is None or first is None else (when - first).total_seconds() / 3600
+    for page in every:
         scale = resolution_scale(int(_value(page, 296) or 2), _value(page, 282), _value(page, 283))
-        found.append((page, Plane(page.offset), scale, hours))
-    found = _largest(found)
+        found.append((page, Plane(page.offset), scale, _taken(page)))
+    found = _from_first(_largest(found))
     return found if len(found) > 1 else [(p, q, s, None) for p, q, s, _ in found]
 
 
-def _largest(found: list[tuple[Any, Plane, Scale, float | None]]) -> list[tuple[Any, Plane, Scale, float | None]]:
+def _from_first(found: list[Found]) -> list[Found]:
+    """With hours since the first of all these pictures in place of seconds, which count from one moment for a whole file."""
+    first = min((seconds for *_, seconds in found if seconds is not None), default=0.0)
+    return [(p, q, s, None if seconds is None else (seconds - first) / 3600) for p, q, s, seconds in found]
+
+
+def _largest(found: list[Found]) -> list[Found]:
     full = [f for f in found if not int(_value(f[0], 254) or 0) & REDUCED] or found
     most = max((f[0].imagelength * f[0].imagewidth for f in full), default=0)
     return [f for f in full if f[0].imagelength * f[0].imagewidth == most]
 
 
-def _taken(page: Any) -> datetime | None:
+def _taken(page: Any) -> float | None:
+    """When a page was taken, in seconds since some moment."""
     try:
-        return datetime.strptime(str(_value(page, 306) or "").strip(), "%Y:%m:%d %H:%M:%S")
+        when = datetime.strptime(str(_value(page, 306) or "").strip(), "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return None
+    return (when - datetime.min).total_seconds()  # timestamp() would skip an hour in spring
 
 
 def _value(page: Any, tag: int) -> Any:
