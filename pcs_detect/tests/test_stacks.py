@@ -210,6 +210,16 @@ def test_times_and_channels_stay_apart_where_planes_are_projected(tmp_path):
         np.testing.assert_array_equal(read_levels(frame).pixels, expected)
 
 
+def test_images_of_an_ome_file_stay_apart_where_planes_are_projected(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for k in range(2):
+            file.write(STACK[2 * k : 2 * k + 2], photometric="minisblack", metadata={"axes": "ZYX"})
+    frames = frames_of(tmp_path / "a.ome.tif", "max")
+    assert [f.number for f in frames] == [1, 2]
+    for frame, expected in zip(frames, (STACK[:2].max(0), STACK[2:4].max(0))):
+        np.testing.assert_array_equal(read_levels(frame).pixels, expected)
+
+
 def test_zero_may_be_white(tmp_path):
     for dtype, most in ((np.uint8, 255), (np.uint16, 65535)):
         levels = (GREY.astype(np.uint32) * (most // 255)).astype(dtype)

@@ -36,13 +36,15 @@ TURNS = {  # what makes the pixels of each orientation upright
 @dataclass(frozen=True)
 class Plane:
     """Where a picture lies: the offset of its page's directory, or of the pixels themselves in a series with one directory;
-    key: its place (t, z, c) along the axes that have one, None where the file does not say what its pages are."""
+    key: its place (t, z, c) along the axes that have one, None where the file does not say what its pages are; image: which
+    of an OME file's images it is of."""
 
     directory: int | None
     pixels: int | None = None
     shape: tuple[int, ...] = ()
     dtype: str = ""
     key: tuple[int, int, int] | None = None
+    image: int = 0
 
 
 Found = tuple[Any, Plane, Scale, float | None]  # page, where its picture lies, scale, seconds or hours
@@ -122,14 +124,15 @@ def _series(tif: Any) -> list[Found]:
         keys = [_key([a for a, _ in outer], place) for place in itertools.product(*(range(n) for _, n in outer))]
         pages = list(series.pages)
         if len(pages) == len(keys):
-            planes = [(p.aspage(), Plane(p.offset, key=k)) for p, k in zip(pages, keys) if p is not None]
+            planes = [(p.aspage(), Plane(p.offset, key=k, image=number)) for p, k in zip(pages, keys) if p is not None]
         elif series.dataoffset is not None and page.compression == 1:
             inner = tuple(n for a, n in zip(series.axes, series.shape) if a in "YXS")
             if "S" in series.axes and series.axes.index("S") < series.axes.index("Y"):
                 raise DataError("its channels lie one after another in one directory; save it anew as separate pages")
             dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
             step = math.prod(inner) * dtype.itemsize
-            planes = [(page, Plane(page.offset, series.dataoffset + i * step, inner, dtype.str, k)) for i, k in enumerate(keys)]
+            starts = range(series.dataoffset, series.dataoffset + len(keys) * step, step)
+            planes = [(page, Plane(page.offset, s, inner, dtype.str, k, number)) for s, k in zip(starts, keys)]
         else:
             raise DataError("a stack whose pictures share one directory; save each picture as a page of its own")
         for own, plane in planes:
