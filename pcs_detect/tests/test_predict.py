@@ -295,6 +295,19 @@ def test_tiles_are_for_networks_that_see_pixels_as_they_are():
     assert Detector(FixedNetwork(), tile=None).tile is None
 
 
+def test_thumbnails_that_are_passed_over_are_told(tmp_path, capsys):
+    import tifffile
+
+    pixels, _ = photograph(count=3)
+    for name, pages in {"a.tif": (pixels, pixels[::4, ::4]), "b.tif": (pixels, pixels[:-9])}.items():
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            for page in pages:
+                file.write(page, metadata=None)
+    batch.predict_folder(detector(), tmp_path, tmp_path / "out", overlays=False)
+    assert list(pd.read_csv(tmp_path / "out" / "images.csv").image) == ["a.tif", "b.tif#0001", "b.tif#0002"]
+    assert "passed over: 1 page of the shape of a larger one and at most half its size" in capsys.readouterr().err
+
+
 def test_the_scale_of_the_file_is_taken_unless_another_is_given(tmp_path):
     import tifffile
 

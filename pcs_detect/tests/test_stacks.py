@@ -39,6 +39,37 @@ def test_an_overview_and_a_stack_are_the_pictures_of_the_stack(tmp_path):
     np.testing.assert_array_equal(read_photograph(tmp_path / "a.tif#0003"), STACK[2])
 
 
+@pytest.mark.parametrize("options", [{}, {"ome": True}])
+def test_pages_of_other_sizes_are_photographs_unless_they_look_like_thumbnails(tmp_path, options):
+    large = np.random.default_rng(3).integers(0, 256, (204, 151)).astype(np.uint8)
+    crops = [
+        large[:, :-1],
+        large[:120],
+        large[:103, :77],
+        large[:102, :102],
+    ]  # one column less, a strip, more than half, square
+    small = [large[::2, ::2], large[::2, ::2].T, large[::7, ::7], large[::13, ::13]]
+    with tifffile.TiffWriter(tmp_path / "a.tif", **options) as file:
+        for pixels in (small[0], crops[0], large, *small[1:], *crops[1:]):
+            file.write(pixels, metadata={} if options else None)
+    frames = frames_of(tmp_path / "a.tif")
+    expected = [crops[0], large, *crops[1:]]
+    assert [f.size for f in frames] == [p.shape for p in expected]
+    assert {f.passed_over for f in frames} == {4}
+    for frame, pixels in zip(frames, expected):
+        np.testing.assert_array_equal(read_levels(frame).pixels, pixels)
+
+
+def test_pages_of_each_size_are_projected_together(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for pixels in (STACK[0], STACK[1][:70], STACK[2], STACK[3][:70]):
+            file.write(pixels, metadata=None)
+    frames = frames_of(tmp_path / "a.tif", "max")
+    assert [f.number for f in frames] == [1, 2]
+    for frame, expected in zip(frames, (STACK[[0, 2]].max(0), STACK[[1, 3], :70].max(0))):
+        np.testing.assert_array_equal(read_levels(frame).pixels, expected)
+
+
 @pytest.mark.parametrize(
     "options", [{"imagej": True, "truncate": True}, {"imagej": True}, {}, {"ome": True}, {"bigtiff": True}]
 )

@@ -118,15 +118,23 @@ def scale_notes(photographs: list[Photograph], um_per_px: float | None) -> list[
 
 
 def place_notes(photographs: list[Photograph]) -> list[str]:
-    stacked = [p for p in photographs if p.frame is not None and p.frame.planes > 1]
-    if not stacked:
-        return []
-    first = stacked[0]
-    assert first.frame is not None
-    return [
-        f"{shown(first.path.name)} holds {first.frame.planes} planes of one place, each a photograph here, so that crystals "
-        "count several times; --z max, min or focus makes one of them"
-    ]
+    """What files hold besides, or more than once."""
+    frames = [p.frame for p in photographs if p.frame is not None]
+    notes = []
+    stacked = next((f for f in frames if f.planes > 1), None)
+    if stacked is not None:
+        notes.append(
+            f"{shown(stacked.path.name)} holds {stacked.planes} planes of one place, each a photograph here, so that crystals "
+            "count several times; --z max, min or focus makes one of them"
+        )
+    passed_over = {f.path: f.passed_over for f in frames if f.passed_over}
+    if passed_over:
+        count = sum(passed_over.values())
+        notes.append(
+            f"passed over: {count} page{'s' if count > 1 else ''} of the shape of a larger one and at most half its size, as "
+            f"thumbnails are ({shown(next(iter(passed_over)).name)}); save any that is a photograph as a file of its own"
+        )
+    return notes
 
 
 def size_notes(detector: Detector, table: pd.DataFrame) -> list[str]:

@@ -51,6 +51,7 @@ class Frame:
         hours: since the first frame of the file; None where it does not say.
         planes: how many planes of the same place the file holds where they are frames of their own, 1 where it holds no Z
             stack.
+        passed_over: how many pages of the file look like thumbnails, though nothing marks them, and are no photographs here.
         where: for the reader of the format, of a projected stack that of every plane.
 
     Examples:
@@ -67,6 +68,7 @@ class Frame:
     scale: Scale = field(default_factory=Scale)
     hours: float | None = None
     planes: int = 1
+    passed_over: int = 0
     where: Any = None
 
     @property

@@ -153,11 +153,11 @@ def read_levels(frame: Frame) -> Levels:
 
 def _stacked(frames: list[Frame], z: Projection) -> list[Frame]:
     """One frame of all planes that share place in time, channel and image; of pages of which the file does not say what they
-    are, one frame of all."""
+    are, one frame of all of a size."""
     stacks: dict[Any, list[Frame]] = {}
     for frame in frames:
         key = frame.where.key
-        other = None if key is None else (getattr(frame.where, "image", 0), key[0], key[2])
+        other = frame.size if key is None else (getattr(frame.where, "image", 0), key[0], key[2])
         stacks.setdefault(other, []).append(frame)
     made = [
         replace(s[0], where=tuple(f.where for f in s), projection=z, planes=1) if len(s) > 1 else s[0] for s in stacks.values()

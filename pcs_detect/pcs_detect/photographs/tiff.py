@@ -21,6 +21,7 @@ from .frames import MAX_PIXELS, Frame, Scale
 from .scale import imagej_scale, imagej_step, ome_scales, resolution_scale
 
 REDUCED = 1  # bit of NewSubfileType: a smaller version of another page
+ALIKE = 0.02  # relative difference of shapes of a page and its thumbnail
 ORIENTATION = 274
 TURNS = {  # what makes the pixels of each orientation upright
     2: lambda a: a[:, ::-1],
@@ -67,15 +68,16 @@ def opened(path: Path) -> Iterator[Any]:
 def tiff_frames(path: Path) -> list[Frame]:
     """The photographs in a TIFF file, one by one, planes of Z stacks too.
 
-    Pages marked as smaller versions of others, and pages smaller than the largest, are previews and overviews, not photographs.
+    Pages marked as smaller versions of others, and pages that look like thumbnails of the largest, are no photographs.
     Raises DataError for what cannot be read.
     """
     with opened(path) as tif:
-        found = _series(tif) if tif.is_ome or tif.is_imagej else _pages(tif)
+        found, passed_over = _series(tif) if tif.is_ome or tif.is_imagej else _pages(tif)
         if not found:
             raise DataError(f"{path}: a TIFF without a picture")
         frames = [_frame(path, tif, page, plane, scale, hours) for page, plane, scale, hours in found]
         planes = len({p.key[1] for _, p, _, _ in found if p.key is not None}) or 1
+    frames = [replace(f, passed_over=passed_over) for f in frames]
     if len(frames) == 1:
         return frames
     return [replace(f, number=i, planes=planes) for i, f in enumerate(frames, 1)]
@@ -108,8 +110,8 @@ def _frame(path: Path, tif: Any, page: Any, plane: Plane, scale: Scale, hours: f
     return Frame(path, size, depth, scale=scale, hours=hours, where=plane)
 
 
-def _series(tif: Any) -> list[Found]:
-    """Of ImageJ and OME files, whose series have axes."""
+def _series(tif: Any) -> tuple[list[Found], int]:
+    """Of ImageJ and OME files, whose series have axes; how many pages were passed over."""
     found: list[Found] = []
     images = ome_scales(tif.ome_metadata) if tif.is_ome and tif.ome_metadata else []
     for number, series in enumerate(tif.series):
@@ -138,7 +140,8 @@ def _series(tif: Any) -> list[Found]:
         for own, plane in planes:
             t, z, c = plane.key or (0, 0, 0)
             found.append((own, plane, scale, times.get((t, z, c), times.get((t, -1, -1)))))
-    return _from_first(_largest(found))
+    found, passed_over = _without_previews(found)
+    return _from_first(found), passed_over
 
 
 def _key(axes: list[str], place: tuple[int, ...]) -> tuple[int, int, int]:
@@ -146,8 +149,8 @@ def _key(axes: list[str], place: tuple[int, ...]) -> tuple[int, int, int]:
     return there.get("T", 0), there.get("Z", 0), there.get("C", 0)
 
 
-def _pages(tif: Any) -> list[Found]:
-    """Of all other files: every page, those in pages too (SubIFDs)."""
+def _pages(tif: Any) -> tuple[list[Found], int]:
+    """Of all other files: every page, those in pages too (SubIFDs); how many were passed over."""
     every: list[Any] = []
     for entry in tif.pages:
         page = entry.aspage()  # later pages may have been read in part only
@@ -157,8 +160,9 @@ def _pages(tif: Any) -> list[Found]:
     for page in every:
         scale = resolution_scale(int(_value(page, 296) or 2), _value(page, 282), _value(page, 283))
         found.append((page, Plane(page.offset), scale, _taken(page)))
-    found = _from_first(_largest(found))
-    return found if len(found) > 1 else [(p, q, s, None) for p, q, s, _ in found]
+    found, passed_over = _without_previews(found)
+    found = _from_first(found)
+    return found if len(found) > 1 else [(p, q, s, None) for p, q, s, _ in found], passed_over
 
 
 def _from_first(found: list[Found]) -> list[Found]:
@@ -167,10 +171,21 @@ def _from_first(found: list[Found]) -> list[Found]:
     return [(p, q, s, None if seconds is None else (seconds - first) / 3600) for p, q, s, seconds in found]
 
 
-def _largest(found: list[Found]) -> list[Found]:
+def _without_previews(found: list[Found]) -> tuple[list[Found], int]:
+    """(photographs, how many unmarked pages were taken for thumbnails of the largest of them)"""
     full = [f for f in found if not int(_value(f[0], 254) or 0) & REDUCED] or found
-    most = max((f[0].imagelength * f[0].imagewidth for f in full), default=0)
-    return [f for f in full if f[0].imagelength * f[0].imagewidth == most]
+    sizes = [sorted((page.imagelength, page.imagewidth)) for page, *_ in full]  # a thumbnail may lie turned
+    largest = max(sizes, key=math.prod, default=[0, 0])
+    kept = [f for f, size in zip(full, sizes) if not _is_thumbnail(size, largest)]
+    return kept, len(full) - len(kept)
+
+
+def _is_thumbnail(size: list[int], largest: list[int]) -> bool:
+    """Whether a page of this size, shorter side first, has the shape of the largest and at most half its length. Pages of other
+    shapes or of nearly that size, such as crops, are photographs of their own."""
+    (short, long), (height, width) = size, largest
+    expected = long * height / width
+    return 2 * long <= width + 1 and abs(short - expected) <= max(1.0, ALIKE * expected)  # both sides were rounded
 
 
 def _taken(page: Any) -> float | None:
