@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pcs_detect.errors import DataError, InputError
-from pcs_detect.photographs import frames_of, grey_values, read_levels, read_photograph
+from pcs_detect.photographs import frames_of, grey_values, read_levels, read_photograph, tiff
 
 GREY = np.random.default_rng(0).integers(0, 256, (80, 60)).astype(np.uint8)
 STACK = np.stack([GREY + k for k in range(5)])
@@ -284,6 +284,52 @@ def test_later_pages_of_compressed_files_are_read(tmp_path, compression):
     first.save(tmp_path / "a.tif", save_all=True, append_images=rest, compression=compression)
     for frame, expected in zip(frames_of(tmp_path / "a.tif"), smooth):
         np.testing.assert_allclose(grey_values(read_levels(frame).pixels), expected, atol=1)
+
+
+@pytest.mark.parametrize(("mode", "factor"), [("L", 1), ("RGB", 1), ("P", 1), ("I;16", 257), ("I", 257), ("F", 257)])
+def test_a_compression_that_python_lacks_is_read_by_pillow(tmp_path, monkeypatch, mode, factor):
+    """tifffile leaves zstd to Python, which has it from 3.14 on."""
+
+    def failing(*_):
+        raise ModuleNotFoundError("No module named 'compression'")
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", failing)
+    image = Image.fromarray(GREY.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(GREY).convert(mode)
+    image.save(tmp_path / "a.tif", compression="zstd")
+    white = {"I": 255.0, "F": 255.0}.get(mode)
+    np.testing.assert_allclose(read_photograph(tmp_path / "a.tif", white), GREY, atol=1e-3)
+
+
+def with_tag(path, tag, value):
+    """A little-endian TIFF of one page, one of whose numbers of 16 bits says something else."""
+    content = bytearray(path.read_bytes())
+    start = int.from_bytes(content[4:8], "little")
+    places = [start + 2 + 12 * i for i in range(int.from_bytes(content[start : start + 2], "little"))]
+    place = next(p for p in places if int.from_bytes(content[p : p + 2], "little") == tag)
+    content[place + 8 : place + 10] = value.to_bytes(2, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_a_compression_that_nothing_reads_is_named_with_what_to_do(tmp_path, monkeypatch, capfd, mode):
+    def failing(*_):
+        raise ValueError("<COMPRESSION.JETRAW: 48124> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", failing)
+    image = Image.fromarray(GREY.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(GREY).convert(mode)
+    image.save(tmp_path / "a.tif", compression="tiff_lzw")
+    with_tag(tmp_path / "a.tif", 259, 48124)
+    with pytest.raises(DataError, match=r"a\.tif: a TIFF compressed as JETRAW.*pip install imagecodecs, or save it anew"):
+        read_photograph(tmp_path / "a.tif")
+    assert capfd.readouterr().err == ""
+
+
+def test_colours_that_nothing_reads_are_not_laid_to_the_compression(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff, "decoded_by_opencv", lambda *_: None)
+    deep = np.zeros((8, 9, 4), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="separated", metadata=None)
+    with pytest.raises(DataError, match=r"a kind that is not read \(SEPARATED\); save it anew as grey or RGB"):
+        read_photograph(tmp_path / "a.tif")
 
 
 def test_bits_that_a_file_names_say_which_level_is_white(tmp_path):

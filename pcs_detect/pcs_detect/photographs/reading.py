@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, InputError
+from .decoders import decoded_by_opencv
 from .frames import MAX_PIXELS, Frame, Projection, Scale, check_projection, numbered, projected
 from .grey import Grey, grey_values
 from .microscopes import FORMATS as MICROSCOPES
@@ -222,17 +223,8 @@ def _is_deep_colour(image: Any) -> bool:
 def _pixels_by_opencv(path: Path) -> NDArray[Any]:
     import cv2
 
-    places: Any = (cv2, getattr(cv2.utils, "logging", None))  # up to OpenCV 4, and from 5 on
-    log = next(place for place in places if hasattr(place, "getLogLevel"))
-    before = log.getLogLevel()
-    log.setLogLevel(0)  # what goes wrong is said by the error
-    try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)  # imread cannot open every name on Windows
-        found = cv2.imdecode(content, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) if len(content) else None
-    except cv2.error:
-        found = None
-    finally:
-        log.setLogLevel(before)
+    content = path.read_bytes()  # imread cannot open every name on Windows
+    found = decoded_by_opencv(content, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if found is None:
         raise DataError(f"{path}: not a readable image; is it whole, and an image?")
     return found if found.ndim == 2 else found[..., ::-1]

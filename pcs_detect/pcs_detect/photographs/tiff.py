@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .decoders import decoded_by_opencv
 from .frames import MAX_PIXELS, Frame, Scale
 from .scale import imagej_scale, imagej_step, ome_scales, resolution_scale
 
@@ -231,8 +232,8 @@ def _decoded(page: Any, path: Path) -> tuple[NDArray[Any], float | None]:
     if photometric in (0, 1, 2, 3):
         try:
             levels = page.asarray()
-        except (ValueError, NotImplementedError) as e:
-            if "imagecodecs" not in str(e):
+        except (ImportError, ValueError, NotImplementedError) as e:  # ImportError: of what Python itself may lack, such as zstd
+            if not isinstance(e, ImportError) and "imagecodecs" not in str(e):
                 raise
             if page.compression == 1 and page.samplesperpixel == 1 and bits in (10, 12, 14) and not page.is_tiled:
                 levels = _unpacked(page, path, bits)
@@ -241,19 +242,45 @@ def _decoded(page: Any, path: Path) -> tuple[NDArray[Any], float | None]:
             return _interpreted(page, levels, photometric, bits)
     content = _alone(path, page)
     if max(np.atleast_1d(bits)) > 8:
-        import cv2
-
-        found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-        if found is None:
-            raise DataError(f"{path}: a TIFF compressed as {page.compression.name}; pip install imagecodecs, or save it anew")
-        levels = found if found.ndim == 2 else found[..., [2, 1, 0, 3][: found.shape[2]]]
+        levels = _deep(page, path, content)
         return _inverted(levels, bits) if photometric == 0 else levels, _white(bits)
     from PIL import Image
 
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()
-        grey = image.mode in ("1", "L", "LA", "La")
-        return np.asarray(image.convert("L" if grey else "RGB")), None
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            grey = image.mode in ("1", "L", "LA", "La")
+            return np.asarray(image.convert("L" if grey else "RGB")), None
+    except (OSError, ValueError) as e:
+        raise _undecoded(page, path) from e
+
+
+def _deep(page: Any, path: Path, content: bytes) -> NDArray[Any]:
+    """Levels of more than 8 bits, by OpenCV or Pillow, whichever knows the compression; Pillow has deep grey alone."""
+    import cv2
+    from PIL import Image
+
+    found = decoded_by_opencv(content, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if found is not None:
+        return found if found.ndim == 2 else found[..., [2, 1, 0, 3][: found.shape[2]]]
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.mode.startswith("I") or image.mode == "F":
+                return np.asarray(image)
+    except (OSError, ValueError) as e:
+        raise _undecoded(page, path) from e
+    raise _undecoded(page, path)
+
+
+def _undecoded(page: Any, path: Path) -> DataError:
+    """What to say of a page that no decoder here reads."""
+    if page.compression == 1:
+        kind = getattr(page.photometric, "name", page.photometric)
+        return DataError(f"{path}: a TIFF of a kind that is not read ({kind}); save it anew as grey or RGB")
+    return DataError(
+        f"{path}: a TIFF compressed as {page.compression.name}, which cannot be read here; if the file is whole, pip install "
+        "imagecodecs, or save it anew without compression"
+    )
 
 
 def _interpreted(page: Any, levels: NDArray[Any], photometric: int, bits: Any) -> tuple[NDArray[Any], float | None]:
