@@ -324,6 +324,19 @@ def test_a_compression_that_nothing_reads_is_named_with_what_to_do(tmp_path, mon
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("bits", [1, 8])
+def test_a_palette_of_few_bits_gives_its_colours(tmp_path, bits):
+    """Its first entry is the lighter one."""
+    levels = GREY > 100
+    palette = np.zeros((3, 2**bits), np.uint16)
+    palette[:, 0], palette[:, 1] = 200 * 257, 30 * 257
+    stored = levels if bits == 1 else levels.astype(np.uint8)
+    options = {"extratags": [(320, "H", palette.size, palette.ravel().tolist(), True)]}
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", byteorder="<", metadata=None, **options)
+    with_tag(tmp_path / "a.tif", 262, 3)
+    np.testing.assert_allclose(read_photograph(tmp_path / "a.tif"), np.where(levels, 30, 200), atol=1e-3)
+
+
 def test_colours_that_nothing_reads_are_not_laid_to_the_compression(tmp_path, monkeypatch):
     monkeypatch.setattr(tiff, "decoded_by_opencv", lambda *_: None)
     deep = np.zeros((8, 9, 4), np.uint16)

@@ -291,7 +291,8 @@ def _interpreted(page: Any, levels: NDArray[Any], photometric: int, bits: Any) -
         raise DataError(f"a page of shape {levels.shape}, axes {axes}; save each picture as a page of its own")
     if photometric == 3:
         colours = np.asarray(page.colormap) >> 8
-        return colours.astype(np.uint8).T[levels], None
+        indices = levels.astype(np.uint8) if levels.dtype == bool else levels  # of one bit, which as truth values would select
+        return colours.astype(np.uint8).T[indices], None
     if photometric == 0:
         levels = _inverted(levels, bits)
     if levels.dtype == np.uint8 and isinstance(bits, int) and bits < 8:
