@@ -258,6 +258,27 @@ def test_zero_may_be_white(tmp_path):
         np.testing.assert_allclose(read_photograph(tmp_path / "a.tif"), 255 - GREY, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_zero_may_be_white_in_a_stack_with_one_directory(tmp_path, dtype):
+    most = np.iinfo(dtype).max
+    stack = STACK.astype(dtype) * np.array(most // 255, dtype)
+    options = {"photometric": "miniswhite", "imagej": True, "metadata": {"axes": "TYX"}}
+    for truncate in (False, True):
+        tifffile.imwrite(tmp_path / "a.tif", stack, truncate=truncate, **options)
+        for frame, expected in zip(frames_of(tmp_path / "a.tif"), stack):
+            np.testing.assert_array_equal(read_levels(frame).pixels, most - expected)
+
+
+def test_a_palette_holds_for_a_whole_stack_with_one_directory(tmp_path):
+    palette = np.repeat(np.arange(256, dtype=np.uint16)[None, ::-1] * 257, 3, 0)
+    options = {"imagej": True, "truncate": True, "byteorder": "<", "metadata": {"axes": "TYX"}}
+    extra = [(320, "H", palette.size, palette.ravel().tolist(), True)]
+    tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="minisblack", extratags=extra, **options)
+    with_tag(tmp_path / "a.tif", 262, 3)
+    for frame, expected in zip(frames_of(tmp_path / "a.tif"), STACK):
+        np.testing.assert_allclose(grey_values(read_levels(frame).pixels), 255 - expected.astype(float), atol=1e-3)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["grey", "colour", "deep", "deep colour", "compressed"])
 def test_every_turned_tiff_is_turned_upright(tmp_path, orientation, kind):

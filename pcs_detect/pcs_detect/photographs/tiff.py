@@ -94,8 +94,8 @@ def tiff_levels(frame: Frame) -> tuple[NDArray[Any], float | None]:
             levels = np.fromfile(frame.path, np.dtype(plane.dtype), count, offset=plane.pixels)
             if len(levels) < count:
                 raise DataError(f"{frame.path}: cut short, it ends within a picture")
-            levels, white = levels.reshape(plane.shape), None
-            levels = levels.astype(levels.dtype.newbyteorder("="))
+            levels = levels.reshape(plane.shape).astype(levels.dtype.newbyteorder("="))
+            levels, white = _interpreted(page, levels, int(page.photometric), page.bitspersample)
         else:
             _check_whole(page, frame.path)
             levels, white = _decoded(page, frame.path)
