@@ -87,6 +87,13 @@ def test_shapes_of_every_kind(tmp_path):
     assert [a["category_id"] for a in document["annotations"]] == [3, 2, 1, 1, 4]
 
 
+def test_images_and_masks_may_be_larger_than_pillow_allows(tmp_path, monkeypatch):
+    mask = base64.b64encode(png((20, 30))).decode()
+    write(tmp_path / "labels" / "one.json", [shape(), shape([[10, 10], [39, 29]], "a", "mask", mask=mask)])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert len(converted(tmp_path)["annotations"]) == 2
+
+
 def test_parts_of_a_group_are_one_crystal(tmp_path):
     parts = [shape([[2, 2], [8, 2], [8, 8], [2, 8]], group_id=1), shape([[20, 2], [26, 2], [26, 8], [20, 8]], group_id=1)]
     other = [shape([[2, 20], [8, 20], [8, 26]], group_id=2), shape([[40, 20], [48, 20], [48, 26]], "b", group_id=1)]

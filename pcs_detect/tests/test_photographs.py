@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 
 from pcs_detect import photographs
 from pcs_detect.errors import DataError, InputError
+from pcs_detect.photographs.decoders import opened_by_pillow
 
 
 def colours(height=20, width=30, depth=255, seed=0):
@@ -170,6 +173,51 @@ def test_files_that_were_cut_short_are_refused(tmp_path, name, part):
     path.write_bytes(content[: int(len(content) * part)])
     with pytest.raises(DataError, match=name):
         photographs.read_photograph(path)
+
+
+def large_png(path, width, height):
+    """A white picture of one bit per pixel, which takes some kilobytes."""
+    packer = zlib.compressobj()
+    rows = (b"\0" + b"\xff" * -(-width // 8)) * 100
+    data = b"".join(packer.compress(rows) for _ in range(height // 100)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", data), (b"IEND", b"")]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(struct.pack(">I", len(b)) + kind + b + struct.pack(">I", zlib.crc32(kind + b)) for kind, b in parts)
+    )
+    return path
+
+
+def test_photographs_of_up_to_2_to_28_pixels_are_read(tmp_path):
+    (frame,) = photographs.frames_of(large_png(tmp_path / "a.png", 15000, 13500))
+    assert frame.size == (13500, 15000)
+    for width, height in ((20000, 13500), (60000, 13500)):
+        with pytest.raises(DataError, match=r"a\.png: .*are not read|a\.png: refused"):
+            photographs.frames_of(large_png(tmp_path / "a.png", width, height))
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.png", {}), ("a.tif", {"compression": "tiff_lzw"})])
+def test_the_limit_of_pillow_is_not_that_of_photographs_and_stays_as_it_is(tmp_path, monkeypatch, name, options):
+    Image.fromarray(GREY8).save(tmp_path / name, **options)
+    for limit in (100, None):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        np.testing.assert_array_equal(photographs.read_photograph(tmp_path / name), GREY8)
+        with pytest.raises(DataError, match="no such"):
+            photographs.read_photograph(tmp_path / "absent.png")
+        assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_the_limit_of_pillow_returns_when_the_last_picture_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.fromarray(GREY8).save(tmp_path / "a.png")
+    first, second = opened_by_pillow(tmp_path / "a.png"), opened_by_pillow(tmp_path / "a.png")
+    with second as later:
+        with first:
+            pass
+        np.testing.assert_array_equal(np.asarray(later), GREY8)
+        assert GREY8.size < Image.MAX_IMAGE_PIXELS
+    assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def test_other_files_are_refused_by_name(tmp_path):

@@ -233,7 +233,7 @@ def test_photographs_that_could_not_be_read_have_their_reason(detector, tmp_path
     assert len(text.pictures()) == 1
 
 
-def test_photographs_that_moved_or_changed_are_replaced_by_overlays_or_boxes(detector, tmp_path):
+def test_photographs_that_moved_or_changed_are_replaced_by_overlays_or_boxes(detector, tmp_path, monkeypatch):
     photographs, moved = tmp_path / "photographs", tmp_path / "moved"
     for name in ("a.png", "b.png"):
         folders.draw(photographs / name, 3)
@@ -247,6 +247,9 @@ def test_photographs_that_moved_or_changed_are_replaced_by_overlays_or_boxes(det
     assert {a.get("d") for a in text.of("path")} == {""}
     text, notes = made(tmp_path, out, photographs=moved)
     assert [p["boxed"] for p in text.data["photographs"]] == [False, True]
+    with monkeypatch.context() as limited:
+        limited.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # of which overlays may have more
+        assert "the overlays of predict are shown" in made(tmp_path, out)[1][0]
     for overlay in (out / "overlays").iterdir():
         overlay.unlink()
     text, notes = made(tmp_path, out)

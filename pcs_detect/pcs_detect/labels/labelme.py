@@ -19,7 +19,7 @@ from shapely import Polygon
 
 from ..crystals.labelme import OWN
 from ..errors import DataError
-from ..photographs.frames import MAX_PIXELS
+from ..photographs.decoders import opened_by_pillow
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp"}
 LEAST_AREA = 1e-3  # px^2; smaller pieces are rounding errors of the geometry
@@ -176,9 +176,7 @@ def _picture(document: dict[str, Any], path: Path) -> tuple[bytes, str, tuple[in
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{where}: {image.width} x {image.height} px, more than {MAX_PIXELS} are not read")
+            with opened_by_pillow(io.BytesIO(content)) as image:
                 image.load()
                 turned = image.getexif().get(0x0112, 1) not in (0, 1)
                 if image.format in ENDINGS and not turned:
@@ -187,6 +185,8 @@ def _picture(document: dict[str, Any], path: Path) -> tuple[bytes, str, tuple[in
                 buffer = io.BytesIO()
                 upright.save(buffer, "PNG")
                 return buffer.getvalue(), ".png", (upright.height, upright.width), origin
+    except DataError as e:
+        raise DataError(f"{where}: {e}") from e
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
         raise DataError(f"{where}: not a readable image ({e})") from e
 
@@ -230,11 +230,9 @@ def _circle(points: np.ndarray, _: dict[str, Any], __: str) -> Polygon:
 def _mask(points: np.ndarray, shape: dict[str, Any], where: str) -> Polygon:
     """The pixels of a mask, whose first one lies at the first point."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(shape.get("mask") or "", validate=True))) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} px")
+        with opened_by_pillow(io.BytesIO(base64.b64decode(shape.get("mask") or "", validate=True))) as image:
             pixels = np.asarray(image.convert("L")) > 0
-    except (OSError, TypeError, ValueError, SyntaxError, binascii.Error) as e:
+    except (DataError, OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError, binascii.Error) as e:
         raise DataError(f"{where}: its mask is no base64 text of a PNG ({e})") from e
     steps = np.diff(pixels.astype(np.int8), axis=1, prepend=0, append=0)
     (y, start), (_, end) = np.nonzero(steps == 1), np.nonzero(steps == -1)

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..errors import DataError
+from .frames import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_OWN: list[int | None] = []  # Pillow's own limit, which is one for all threads, once for every picture that is open here
+_LOCK = threading.Lock()
 
 
 def decoded_by_opencv(content: bytes, flags: int) -> NDArray[Any] | None:
@@ -22,3 +35,24 @@ def decoded_by_opencv(content: bytes, flags: int) -> NDArray[Any] | None:
         return None
     finally:
         log.setLogLevel(before)
+
+
+@contextlib.contextmanager
+def opened_by_pillow(file: Path | BinaryIO) -> Iterator[Image.Image]:
+    """A picture of up to MAX_PIXELS, whatever Pillow's own limit is. Raises DataError for a larger one."""
+    from PIL import Image
+
+    with _LOCK:
+        _OWN.append(_OWN[0] if _OWN else Image.MAX_IMAGE_PIXELS)
+        if _OWN[0] is not None:
+            Image.MAX_IMAGE_PIXELS = max(_OWN[0], MAX_PIXELS)
+    try:
+        with Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{image.width} x {image.height} px, more than {MAX_PIXELS} are not read")
+            yield image
+    finally:
+        with _LOCK:
+            own = _OWN.pop()
+            if not _OWN:
+                Image.MAX_IMAGE_PIXELS = own

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, InputError
-from .decoders import decoded_by_opencv
-from .frames import MAX_PIXELS, Frame, Projection, Scale, check_projection, numbered, projected
+from .decoders import decoded_by_opencv, opened_by_pillow
+from .frames import Frame, Projection, Scale, check_projection, numbered, projected
 from .grey import Grey, grey_values
 from .microscopes import FORMATS as MICROSCOPES
 from .microscopes import microscope_frames, microscope_levels
@@ -179,12 +179,10 @@ def _kind(path: Path) -> str:
 
 
 def _single(path: Path) -> Frame:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path}: {image.width} x {image.height} px, more than {MAX_PIXELS} are not read")
+        with opened_by_pillow(path) as image:
             count = getattr(image, "n_frames", 1)
             if count > 1 and image.format != "MPO":  # whose later pictures are previews
                 raise DataError(f"{path}: a film of {count} pictures; save each as a file of its own")
@@ -200,10 +198,10 @@ def _single(path: Path) -> Frame:
 
 
 def _pixels(path: Path) -> NDArray[Any]:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with opened_by_pillow(path) as image:
             if not _is_deep_colour(image):
                 image.load()
                 upright = ImageOps.exif_transpose(image)

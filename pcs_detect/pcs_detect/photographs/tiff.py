@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .decoders import decoded_by_opencv
+from .decoders import decoded_by_opencv, opened_by_pillow
 from .frames import MAX_PIXELS, Frame, Scale
 from .scale import imagej_scale, imagej_step, ome_scales, resolution_scale
 
@@ -244,10 +244,8 @@ def _decoded(page: Any, path: Path) -> tuple[NDArray[Any], float | None]:
     if max(np.atleast_1d(bits)) > 8:
         levels = _deep(page, path, content)
         return _inverted(levels, bits) if photometric == 0 else levels, _white(bits)
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with opened_by_pillow(io.BytesIO(content)) as image:
             image.load()
             grey = image.mode in ("1", "L", "LA", "La")
             return np.asarray(image.convert("L" if grey else "RGB")), None
@@ -258,13 +256,12 @@ def _decoded(page: Any, path: Path) -> tuple[NDArray[Any], float | None]:
 def _deep(page: Any, path: Path, content: bytes) -> NDArray[Any]:
     """Levels of more than 8 bits, by OpenCV or Pillow, whichever knows the compression; Pillow has deep grey alone."""
     import cv2
-    from PIL import Image
 
     found = decoded_by_opencv(content, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if found is not None:
         return found if found.ndim == 2 else found[..., [2, 1, 0, 3][: found.shape[2]]]
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with opened_by_pillow(io.BytesIO(content)) as image:
             if image.mode.startswith("I") or image.mode == "F":
                 return np.asarray(image)
     except (OSError, ValueError) as e:

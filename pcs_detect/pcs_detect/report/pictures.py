@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..boxes import corners
 from ..crystals.drawing import ENLARGED
 from ..errors import DataError
+from ..photographs.decoders import opened_by_pillow
 from ..photographs.finding import real
 from ..photographs.frames import Projection
 from ..photographs.grey import grey_values
@@ -134,7 +135,7 @@ def _photograph(path: Path, image: pd.Series, white: float | None, z: Projection
 
 def _overlay(path: Path) -> NDArray[np.uint8] | None:
     try:
-        with Image.open(path) as image:
+        with opened_by_pillow(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError):
+    except (DataError, OSError, ValueError):
         return None
