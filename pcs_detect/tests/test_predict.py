@@ -214,6 +214,30 @@ def test_a_damaged_photograph_stops_nothing_and_is_named(tmp_path, capsys):
     assert len(batch.predict_folder(detector(), photographs, out)) == 4 + 3 + 6
 
 
+def test_what_is_left_out_names_its_file_and_the_one_that_is_to_blame(tmp_path, capsys):
+    """Floating point that reaches 5 leaves open which level is white, for all of its series."""
+    import tifffile
+
+    pixels, _ = photograph(120, 160, count=3, most=30)
+    sound = (pixels / 510).astype(np.float32)
+    (tmp_path / "a").mkdir()
+    tifffile.imwrite(tmp_path / "a" / "sound.tif", sound)
+    tifffile.imwrite(tmp_path / "a" / "bright.tif", sound * (5 / sound.max()))
+    tifffile.imwrite(tmp_path / "a" / "holes.tif", np.where(pixels > 100, np.nan, sound))
+    with pytest.raises(DataError, match="3 of 3 photographs could not be read"):
+        batch.predict_folder(detector(), tmp_path / "a", tmp_path / "out", overlays=False)
+    errors = pd.read_csv(tmp_path / "out" / "images.csv").set_index("image").error
+    told = capsys.readouterr().err
+    for name, words in {
+        "bright.tif": "its levels reach 5, which no camera has as white; say which level is white (--white)",
+        "sound.tif": "photographs of one folder, kind and size share one level of white, which bright.tif leaves open: its "
+        "levels reach 5, which no camera has as white; say which level is white (--white)",
+        "holes.tif": "an image with grey values that are no finite numbers",
+    }.items():
+        assert errors[name] == f"{tmp_path / 'a' / name}: {words}"
+        assert f"left out: {errors[name]}\n" in told
+
+
 def test_a_run_that_stopped_goes_on_and_finds_the_same(tmp_path, monkeypatch):
     photographs = folder_of_photographs(tmp_path / "photographs")
     whole = batch.predict_folder(detector(), photographs, tmp_path / "whole")

@@ -23,13 +23,13 @@ from ..files import locked, made_folder
 from ..photographs.finding import search, shown
 from ..photographs.frames import Projection, check_projection
 from ..photographs.grey import Grey, grey_values
-from ..photographs.reading import frames_of, read_levels
+from ..photographs.reading import as_data_errors, frames_of, read_levels
 from ..results import file_digest
 from . import folder as results
 from .detector import Detector
 from .folder import overlay_name, part_file, read_part, write_part
 from .outcome import Photograph, place_notes, row, scale_notes, size_notes, write_tables
-from .series import Series, described, largest_level, series_of, whites_of
+from .series import Doubt, Series, described, largest_level, series_of, whites_of
 
 AnyPath = str | os.PathLike[str]
 SHOWN = (".png", ".jpg", ".jpeg", ".bmp")  # what label tools open as it is, if it has 8 bits
@@ -153,7 +153,7 @@ class _Run:
         self.detector, self.folder, self.overlays, self.labelme, self.shape = detector, folder, overlays, labelme, shape
         self.hidden = None if progress is None else not progress
         self.whites: dict[Series, float] = {}
-        self.doubts: dict[Series, str] = {}
+        self.doubts: dict[Series, Doubt] = {}
         self.kept: list[str] = []
         self.stems: dict[str, str] = {}
 
@@ -197,7 +197,7 @@ class _Run:
             return []
         deep = [p for p in photographs if p.frame is not None and p.frame.deep]
         count = Counter(series_of(p.frame) for p in deep if p.frame is not None)
-        largest: dict[Series, list[float]] = {}
+        largest: dict[Series, dict[str, float]] = {}
         hidden = self.hidden if any(not p.known for p in deep) else True
         for p in tqdm(deep, desc="levels", unit="", disable=hidden, file=sys.stderr):
             assert p.frame is not None
@@ -205,12 +205,13 @@ class _Run:
             if most is None and not (p.known and p.part.get("white_said")):
                 try:
                     levels = read_levels(p.frame)
-                    most = largest_level(levels) if levels.white is None else None
+                    with as_data_errors(p.path):
+                        most = largest_level(levels) if levels.white is None else None
                 except DataError as e:
                     p.error, p.known, p.part = shown(str(e)), False, {}
                     continue
             if most is not None:
-                largest.setdefault(series_of(p.frame), []).append(float(most))
+                largest.setdefault(series_of(p.frame), {})[p.name] = float(most)
                 p.part.setdefault("largest", float(most))
         self.whites, self.doubts = whites_of(largest)
         for p in deep:  # a photograph that joined may have changed the white of its series
@@ -237,7 +238,7 @@ class _Run:
             levels = read_levels(p.frame)
             series = series_of(p.frame)
             if p.frame.deep and levels.white is None and self.detector.white is None and series in self.doubts:
-                raise DataError(f"{p.path}: {self.doubts[series]}")
+                raise DataError(f"{p.path}: {self.doubts[series].about(p.name)}")
             white = self.detector.white or levels.white or (self.whites.get(series) if p.frame.deep else None)
             try:
                 grey = grey_values(levels.pixels, white)

@@ -3,9 +3,9 @@ guessed of each photograph alone would change the contrast from one to the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,19 @@ from ..photographs.grey import plain_levels, scale_for
 from ..photographs.reading import Levels
 
 Series = tuple[Path, str, tuple[int, int]]
+
+
+class Doubt(NamedTuple):
+    """Why a series has no white. name: of the photograph whose levels say so; why: what they say."""
+
+    name: str
+    why: str
+
+    def about(self, name: str) -> str:
+        """What to say of a photograph of the series."""
+        if name == self.name:
+            return self.why
+        return f"photographs of one folder, kind and size share one level of white, which {self.name} leaves open: {self.why}"
 
 
 def series_of(frame: Frame) -> Series:
@@ -27,14 +40,15 @@ def largest_level(levels: Levels) -> float:
     return float(plain_levels(levels.pixels).max())
 
 
-def whites_of(largest: Mapping[Series, Iterable[float]]) -> tuple[dict[Series, float], dict[Series, str]]:
-    """({series: its white}, {series: why there is none}) from the largest levels of the photographs of each."""
+def whites_of(largest: Mapping[Series, Mapping[str, float]]) -> tuple[dict[Series, float], dict[Series, Doubt]]:
+    """({series: its white}, {series: why there is none}) from the largest level of each photograph, by name, of each series."""
     whites, doubts = {}, {}
     for series, levels in largest.items():
+        name = max(levels, key=lambda n: levels[n])
         try:
-            whites[series] = scale_for(np.dtype(series[1]).kind, max(levels))
+            whites[series] = scale_for(np.dtype(series[1]).kind, levels[name])
         except DataError as e:
-            doubts[series] = str(e)
+            doubts[series] = Doubt(name, str(e))
     return whites, doubts
 
 
