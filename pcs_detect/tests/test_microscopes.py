@@ -40,13 +40,40 @@ def nd2(monkeypatch):
     )
 
 
-def czi(monkeypatch, pixels=PIXELS[None, ..., None], axes="STZCYX0"):
-    distance = '<Distance Id="{}"><Value>6.5e-07</Value></Distance>'
-    text = f"<A><Scaling><Items>{distance.format('X')}{distance.format('Y')}</Items></Scaling></A>"
+DISTANCE = '<Distance Id="{}"><Value>6.5e-07</Value></Distance>'
+SCALING = f"<A><Scaling><Items>{DISTANCE.format('X')}{DISTANCE.format('Y')}</Items></Scaling></A>"
+
+
+def block(pixels, scene, x, stored=None):
+    """A part of a CZI in czifile up to 2019: pixels of (S, ..., Y, X, 0), which lie x px to the right."""
+    start = (scene, *[0] * (pixels.ndim - 3), x, 0)
+    segment = types.SimpleNamespace(data=lambda: pixels)
+    shapes = {"shape": pixels.shape, "stored_shape": stored or pixels.shape}
+    return types.SimpleNamespace(start=start, data_segment=lambda: segment, **shapes)
+
+
+def czi(monkeypatch, pixels=PIXELS[None, ..., None], axes="STZCYX0", more=()):
+    """Scenes lie side by side, with space between them, each of two blocks of which one begins with the other's last column."""
+    cut = pixels.shape[-2] // 2
+    blocks = []
+    for k in range(len(pixels)):
+        scene = pixels[k : k + 1]
+        blocks += [block(scene[..., : cut + 1, :], k, 100 * k), block(scene[..., cut:, :], k, 100 * k + cut)]
     module(
-        monkeypatch, "czifile", "CziFile", axes=axes, shape=pixels.shape, dtype=pixels.dtype, metadata=lambda: text,
-        asarray=lambda: pixels,
+        monkeypatch, "czifile", "CziFile", axes=axes, dtype=pixels.dtype, metadata=lambda: SCALING,
+        filtered_subblock_directory=[*blocks, *more],
     )  # fmt: skip
+
+
+def czi_of_2026(monkeypatch, pixels=PIXELS[None], dims="TZCYX"):
+    """Whose scenes are there as they are, without axes of length 1."""
+    scenes = {
+        10 + k: types.SimpleNamespace(
+            dims=tuple(dims), sizes=dict(zip(dims, scene.shape)), dtype=scene.dtype, asarray=lambda scene=scene: scene
+        )
+        for k, scene in enumerate(pixels)
+    }
+    module(monkeypatch, "czifile", "CziFile", scenes=scenes, metadata=lambda: SCALING)
 
 
 def lif(monkeypatch):
@@ -62,7 +89,7 @@ def lif(monkeypatch):
     module(monkeypatch, "liffile", "LifFile", images=[line, image])
 
 
-@pytest.mark.parametrize(("made", "name"), [(nd2, "a.nd2"), (czi, "a.CZI"), (lif, "a.lif")])
+@pytest.mark.parametrize(("made", "name"), [(nd2, "a.nd2"), (czi, "a.CZI"), (czi_of_2026, "a.czi"), (lif, "a.lif")])
 def test_every_plane_is_a_photograph_with_its_scale(tmp_path, monkeypatch, made, name):
     made(monkeypatch)
     path = tmp_path / name
@@ -84,10 +111,15 @@ def test_every_plane_is_a_photograph_with_its_scale(tmp_path, monkeypatch, made,
 
 @pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize(("scenes", "times"), [(1, 1), (3, 1), (3, 2)])
-def test_every_scene_of_a_czi_is_a_photograph(tmp_path, monkeypatch, scenes, times, samples):
-    """czifile calls scenes S and the samples of a pixel 0."""
-    pixels = np.arange(scenes * times * 5 * 7, dtype=np.uint16).reshape(scenes, times, 1, 1, 5, 7, 1).repeat(samples, -1)
-    czi(monkeypatch, pixels, "STCZYX0")
+@pytest.mark.parametrize("made", [czi, czi_of_2026])
+def test_every_scene_of_a_czi_is_a_photograph(tmp_path, monkeypatch, made, scenes, times, samples):
+    """czifile up to 2019 calls scenes S and the samples of a pixel 0; of these, both kinds give red, green, blue."""
+    pixels = np.arange(scenes * times * 5 * 7 * samples, dtype=np.uint16).reshape(scenes, times, 1, 1, 5, 7, samples)
+    if made is czi:
+        czi(monkeypatch, pixels)
+    else:
+        dims = "".join(a for a, n in zip("TYXS", (times, 2, 2, samples)) if n > 1)
+        czi_of_2026(monkeypatch, pixels.squeeze(tuple(i for i in range(1, 7) if pixels.shape[i] == 1)), dims)
     path = tmp_path / "a.czi"
     path.write_bytes(b"stands for a file")
     frames = frames_of(path)
@@ -99,6 +131,23 @@ def test_every_scene_of_a_czi_is_a_photograph(tmp_path, monkeypatch, scenes, tim
     assert read_photograph(f"{path}{frames[-1].ending}").shape == (5, 7)
 
 
+def test_planes_of_a_scene_are_projected_by_themselves(tmp_path, monkeypatch):
+    pixels = np.arange(2 * 3 * 5 * 7, dtype=np.uint16).reshape(2, 1, 3, 1, 5, 7, 1)
+    czi(monkeypatch, pixels)
+    (tmp_path / "a.czi").write_bytes(b"stands for a file")
+    frames = frames_of(tmp_path / "a.czi", "max")
+    assert [f.number for f in frames] == [1, 2]
+    for frame, expected in zip(frames, pixels.max(2).reshape(2, 5, 7)):
+        np.testing.assert_array_equal(read_levels(frame).pixels, expected)
+
+
+def test_smaller_versions_inside_a_czi_replace_no_pixels(tmp_path, monkeypatch):
+    pixels = PIXELS[None, :1, :1, :1, ..., None]
+    czi(monkeypatch, pixels, more=[block(np.zeros_like(pixels), 0, 0, stored=(1, 1, 1, 1, 2, 3, 1))])
+    (tmp_path / "a.czi").write_bytes(b"stands for a file")
+    np.testing.assert_array_equal(read_levels(frames_of(tmp_path / "a.czi")[0]).pixels, PIXELS[0, 0, 0])
+
+
 @pytest.mark.parametrize(("name", "package"), [("a.nd2", "nd2"), ("a.czi", "czifile"), ("a.lif", "liffile")])
 def test_without_the_package_the_error_says_what_to_install(tmp_path, monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, package, None)
@@ -108,20 +157,12 @@ def test_without_the_package_the_error_says_what_to_install(tmp_path, monkeypatc
 
 
 def test_a_compression_that_is_not_read_is_named(tmp_path, monkeypatch):
-    czi(monkeypatch)
-
     def failing():
         raise KeyError(6)
 
-    opened = sys.modules["czifile"].CziFile
-
-    @contextmanager
-    def other(path):
-        with opened(path) as file:
-            file.asarray = failing
-            yield file
-
-    sys.modules["czifile"].CziFile = other
+    part = block(PIXELS[None, ..., None], 0, 0)
+    part.data_segment = lambda: types.SimpleNamespace(data=failing)
+    czi(monkeypatch, more=[part])
     (tmp_path / "a.czi").write_bytes(b"x")
     with pytest.raises(DataError, match=r"cannot read.*export TIFF"):
         read_levels(frames_of(tmp_path / "a.czi")[0])

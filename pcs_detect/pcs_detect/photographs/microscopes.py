@@ -104,7 +104,8 @@ def _whole(path: Path, changed: int, image: int) -> tuple[str, NDArray[Any]]:
     with _opened(path) as file:
         if path.suffix.lower() == ".czi":
             try:
-                return _samples(str(file.axes), np.asarray(file.asarray()))
+                scene = _scenes(file)[image]
+                return "".join(scene.dims), np.asarray(scene.asarray())
             except (KeyError, ImportError, NotImplementedError) as e:
                 raise DataError(
                     f"{path}: its pixels are compressed in a way that the installed czifile cannot read ({e}); pip install "
@@ -112,19 +113,6 @@ def _whole(path: Path, changed: int, image: int) -> tuple[str, NDArray[Any]]:
                 ) from e
         found = file.images[image]
         return "".join(found.dims), np.asarray(found.asarray())
-
-
-def _samples(axes: str, whole: NDArray[Any]) -> tuple[str, NDArray[Any]]:
-    """CZI's last axis, "0", holds the samples of a pixel; its colours are blue, green, red."""
-    outer = _without_scenes(axes[:-1])
-    if whole.shape[-1] == 1:
-        return outer, whole[..., 0]
-    return outer + "S", whole[..., ::-1]
-
-
-def _without_scenes(axes: str) -> str:
-    """czifile's axes with scenes, its "S", named "P" like positions of ND2: here "S" is for samples."""
-    return axes.replace("S", "P")
 
 
 def _nd2(file: Any) -> list[Image]:
@@ -140,18 +128,52 @@ def _nd2(file: Any) -> list[Image]:
     return [Image({a: sizes[a] for a in order}, file.dtype, scale, tuple(seconds) if len(seconds) == count else ())]
 
 
+class _Scene:
+    """A scene of a CZI from czifile up to 2019, as later ones have them.
+
+    It is put together of its own blocks: the array of the whole file holds the space between all scenes too, and what its
+    threads could not decode is missing from it without a word.
+    """
+
+    def __init__(self, file: Any, blocks: list[Any]) -> None:
+        # those that are stored smaller than they are make up the smaller versions for viewers
+        self._blocks = [b for b in blocks if tuple(b.stored_shape) == tuple(b.shape)] or blocks
+        self._first = np.min([b.start for b in self._blocks], axis=0)
+        self._shape = np.max([np.add(b.start, b.shape) for b in self._blocks], axis=0) - self._first
+        self._axes, self.dtype = str(file.axes), file.dtype
+        # its "S" is the scene and "0", the last, holds the samples of a pixel; here and in later ones "S" is for samples
+        kept = [(a.replace("0", "S"), int(n)) for a, n in zip(self._axes, self._shape) if a != "S" and (a, n) != ("0", 1)]
+        self.sizes: dict[str, int] = dict(kept)
+        self.dims = tuple(self.sizes)
+
+    def asarray(self) -> NDArray[Any]:
+        whole = np.zeros(self._shape, self.dtype)
+        for block in self._blocks:
+            begin = np.subtract(block.start, self._first)
+            whole[tuple(slice(i, i + n) for i, n in zip(begin, block.shape))] = block.data_segment().data()
+        return whole.reshape(tuple(self.sizes.values()))
+
+
+def _scenes(file: Any) -> list[Any]:
+    """What has the dims, sizes, dtype and asarray() of every scene of a CZI: czifile's own from 2026 on."""
+    if not hasattr(file, "axes"):
+        return list(file.scenes.values())
+    axis = str(file.axes).find("S")
+    blocks: dict[int, list[Any]] = {}
+    for block in file.filtered_subblock_directory:
+        blocks.setdefault(int(block.start[axis]) if axis >= 0 else 0, []).append(block)
+    return [_Scene(file, blocks[number]) for number in sorted(blocks)]
+
+
 def _czi(file: Any) -> list[Image]:
-    sizes = dict(zip(_without_scenes(str(file.axes)), file.shape))
-    samples = sizes.pop("0", 1)
-    if samples > 1:
-        sizes["S"] = samples
     lengths: dict[str, float] = {}
     with contextlib.suppress(ElementTree.ParseError, TypeError, ValueError):
         for distance in ElementTree.fromstring(file.metadata()).iterfind(".//Scaling/Items/Distance"):
             value = distance.findtext("Value")
             if value:
                 lengths[distance.get("Id", "")] = float(value) * 1e6  # from metres
-    return [Image(sizes, file.dtype, square(lengths.get("X"), lengths.get("Y"), "CZI"))]
+    scale = square(lengths.get("X"), lengths.get("Y"), "CZI")
+    return [Image(scene.sizes, scene.dtype, scale) for scene in _scenes(file)]
 
 
 def _lif(file: Any) -> list[Image]:
