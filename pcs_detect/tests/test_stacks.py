@@ -60,6 +60,13 @@ def test_pages_of_other_sizes_are_photographs_unless_they_look_like_thumbnails(t
         np.testing.assert_array_equal(read_levels(frame).pixels, pixels)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (1, 50)])
+def test_the_largest_page_is_no_thumbnail_however_small(tmp_path, shape):
+    tifffile.imwrite(tmp_path / "a.tif", np.full(shape, 7, np.uint8), metadata=None)
+    (frame,) = frames_of(tmp_path / "a.tif")
+    assert (frame.size, frame.passed_over) == (shape, 0)
+
+
 def test_pages_of_each_size_are_projected_together(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for pixels in (STACK[0], STACK[1][:70], STACK[2], STACK[3][:70]):

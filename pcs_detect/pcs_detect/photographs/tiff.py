@@ -186,7 +186,9 @@ def _is_thumbnail(size: list[int], largest: list[int]) -> bool:
     shapes or of nearly that size, such as crops, are photographs of their own."""
     (short, long), (height, width) = size, largest
     expected = long * height / width
-    return 2 * long <= width + 1 and abs(short - expected) <= max(1.0, ALIKE * expected)  # both sides were rounded
+    return (
+        long < width and 2 * long <= width + 1 and abs(short - expected) <= max(1.0, ALIKE * expected)
+    )  # both sides were rounded
 
 
 def _taken(page: Any) -> float | None:
