@@ -192,6 +192,15 @@ def test_photographs_are_matched_by_their_names(tmp_path):
         read_found(tmp_path, {"z.png": truth(A)})
 
 
+def test_a_folder_of_predict_without_crystals_has_a_recall_of_0(tmp_path):
+    write_table(table("", [], []), tmp_path / "crystals.csv")
+    write_table(pd.DataFrame({"image": ["a.png"], "height_px": 300, "width_px": 400, "error": [None]}), tmp_path / "images.csv")
+    crystals, found, left = read_found(tmp_path, {"a.png": truth(A, B)}, 0.1)
+    assert left == []
+    rows = score_table(crystals, found).set_index("image")
+    assert (rows["recall"]["a.png"], rows["AP50"]["all"], rows["crystals"]["all"]) == (0, 0, 2)
+
+
 def test_what_is_no_labels_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     for name, text, words in (

@@ -167,6 +167,24 @@ def test_no_crystals_give_an_honest_empty_result_and_no_figure_of_an_earlier_run
     assert pd.read_csv(out / "groups.csv")["n_crystals"].tolist() == [0] * 40
 
 
+@pytest.mark.parametrize("storage", ["pyarrow", "python"])
+def test_a_folder_of_predict_without_crystals_is_read_alone_and_beside_another(tmp_path, capsys, storage):
+    """pandas keeps text with pyarrow where that is installed; an empty column of text then stays text when it is mapped."""
+    if storage == "pyarrow":
+        pytest.importorskip("pyarrow")
+    tables = {"none": crystal_table("", [], [], []), "one": crystal_table("b.png", [[9, 9, 8, 4, 0]], [0.9], [False])}
+    for folder, table in tables.items():
+        (tmp_path / folder).mkdir()
+        write_table(table, tmp_path / folder / "crystals.csv")
+        name = "a.png" if folder == "none" else "b.png"
+        images = [{"image": name, "height_px": 60, "width_px": 80, "crystals": len(table), "error": None}]
+        write_table(pd.DataFrame(images), tmp_path / folder / "images.csv")
+    with pd.option_context("mode.string_storage", storage):
+        for folders, crystals in ((["none"], 0), (["none", "one"], 1), (["one", "none"], 1)):
+            run(*(tmp_path / name for name in folders), "--out", tmp_path / "out")
+            assert capsys.readouterr().out.startswith(f"crystals {crystals}, images {len(folders)}, groups 1;")
+
+
 def test_one_crystal_is_enough(tmp_path, capsys):
     write_table(crystal_table("a.png", [[9, 9, 8, 4, 0]], [0.9], [False]), tmp_path / "c.csv")
     run(tmp_path / "c.csv", "--out", tmp_path / "out")

@@ -154,7 +154,8 @@ def _check_places(crystals: pd.DataFrame, images: pd.DataFrame, path: Path) -> N
     if not {"x_px", "y_px", "width_px"} <= set(crystals.columns) or not {"height_px", "width_px"} <= set(images.columns):
         return
     sizes = images.drop_duplicates("image").set_index("image")[["width_px", "height_px"]].apply(pd.to_numeric, errors="coerce")
-    side = {k: crystals["image"].map(sizes[f"{k}_px"]) for k in ("width", "height")}
+    # an empty column of text stays text when it is mapped
+    side = {k: crystals["image"].map(sizes[f"{k}_px"]).astype(float) for k in ("width", "height")}
     x, y, w = (pd.to_numeric(crystals[c], errors="coerce") for c in ("x_px", "y_px", "width_px"))
     wrong = (x > side["width"] + 1) | (y > side["height"] + 1) | (w > 2 * np.hypot(side["width"], side["height"]))
     if wrong.any():
