@@ -64,6 +64,24 @@ def check_output(folder: str | Path, program: str, inputs: Iterable[str | Path],
         )
 
 
+def check_apart(written: Iterable[str | Path], read: Iterable[str | Path]) -> None:
+    """Raises InputError, before anything is written, where one of the files ``written`` is one of those ``read``."""
+    inputs = [path for path in map(Path, read) if path.exists()]
+    for path in map(Path, written):
+        if path.exists() and any(path.samefile(other) for other in inputs):
+            raise InputError(f"{path} is read, and would be replaced; write to another file")
+
+
+def check_outside_results(file: str | Path) -> None:
+    """Raises InputError where a file of another kind would lie among the results of a command, which it may replace."""
+    place = Path(file).resolve()
+    if program_of(place.parent) is not None or inside_results(place):
+        raise InputError(
+            f"{file}: {place.parent} holds results of predict or sizes, and nothing else is written there; name another folder "
+            "(--out)"
+        )
+
+
 def inside_results(path: Path) -> bool:
     """Whether a file lies in a folder that a command of this project made for its results."""
     for parent in path.parents:

@@ -329,6 +329,8 @@ def test_wrong_folders_and_options_are_named(course, tmp_path):
         write_report(predicted, out, megabytes=0)
     with pytest.raises(OutputError, match="cannot write"):
         write_report(predicted, tmp_path / "nowhere/report.html")
+    with pytest.raises(InputError, match=r"name one that ends in \.html"):
+        write_report(predicted, predicted / "crystals.csv")
     assert not out.exists()
 
 

@@ -1,5 +1,6 @@
 """Scores of found crystals against labels, on cases that can be computed by hand."""
 
+import argparse
 import base64
 import json
 import math
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pcs_detect.boxes import corners
 from pcs_detect.commands import score as command
 from pcs_detect.crystals.tables import crystal_table, write_table
-from pcs_detect.errors import DataError
+from pcs_detect.errors import DataError, InputError
 from pcs_detect.evaluation.score import figures, match, read_found, score_table, together
 from pcs_detect.labels.truth import Truth, annotated_box, read_truths
 
@@ -219,16 +220,41 @@ def test_what_is_no_labels_is_refused(tmp_path):
         read_truths(tmp_path / "absent.json")
 
 
-def test_the_command_prints_and_writes(tmp_path, capsys):
-    import argparse
-
-    write_table(table("a.png", [A], [0.9]), tmp_path / "crystals.csv")
-    labels = layout(tmp_path / "labels.json", {"a.png": truth(A, B)})
+def run(*words):
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())
-    words = ["score", str(tmp_path / "crystals.csv"), str(labels), "--out", str(tmp_path / "score.csv")]
-    args = parser.parse_args(words)
-    args.run(args, words)
+    args = parser.parse_args(["score", *map(str, words)])
+    args.run(args, list(map(str, words)))
+
+
+@pytest.mark.parametrize("name", ["crystals.csv", "images.csv", "link.csv", "labels.parquet"])
+def test_figures_never_replace_what_is_read(tmp_path, name):
+    write_table(table("a.png", [A], [0.9]), tmp_path / "crystals.csv")
+    write_table(pd.DataFrame({"image": ["a.png"], "error": [None]}), tmp_path / "images.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "crystals.csv")
+    labels = layout(tmp_path / "labels.parquet", {"a.png": truth(A)})  # whatever they are called
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for crystals in (tmp_path, tmp_path / "crystals.csv"):
+        with pytest.raises(InputError, match="is read, and would be replaced"):
+            run(crystals, labels, "--out", tmp_path / name)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["groups_template.csv", "other.csv", "overlays/other.csv"])
+def test_figures_do_not_go_into_a_folder_of_results(tmp_path, name):
+    (tmp_path / "found" / "overlays").mkdir(parents=True)
+    write_table(table("a.png", [A], [0.9]), tmp_path / "found" / "crystals.csv")
+    (tmp_path / "found" / "settings.json").write_text('{"program": "predict"}')
+    labels = layout(tmp_path / "labels.json", {"a.png": truth(A)})
+    with pytest.raises(InputError, match=r"holds results of predict or sizes.*--out"):
+        run(tmp_path / "found", labels, "--out", tmp_path / "found" / name)
+    assert not (tmp_path / "found" / name).exists()
+
+
+def test_the_command_prints_and_writes(tmp_path, capsys):
+    write_table(table("a.png", [A], [0.9]), tmp_path / "crystals.csv")
+    labels = layout(tmp_path / "labels.json", {"a.png": truth(A, B)})
+    run(tmp_path / "crystals.csv", labels, "--out", tmp_path / "score.csv")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["crystals", "a.png", "all", "mean"]
     assert lines[1].split()[1:4] == ["2", "1", "0.505"]

@@ -20,7 +20,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("predicted", type=path, metavar="PREDICT_FOLDER", help="folder that predict wrote")
     p.add_argument("--sizes", type=path, metavar="SIZES_FOLDER", help="folder that sizes wrote of the same crystals")
-    p.add_argument("--out", type=path, default=Path("report.html"), help="file to write (default: %(default)s)")
+    p.add_argument(
+        "--out", type=path, default=Path("report.html"), help="file to write, ending in .html (default: %(default)s)"
+    )
     p.add_argument(
         "--photographs", type=path, metavar="FOLDER", help="where the photographs lie now (default: where predict read them)"
     )

@@ -22,7 +22,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("crystals", type=path, metavar="CRYSTALS", help="folder that predict wrote, or a table of crystals")
     p.add_argument("labels", type=path, metavar="LABELS", help="labelled photographs")
     p.add_argument("--min-score", type=up_to_one, default=0.0, metavar="S", help="leave out crystals of a lower score")
-    p.add_argument("--out", type=path, metavar="FILE.csv", help="write the figures as a table as well")
+    p.add_argument(
+        "--out", type=path, metavar="FILE.csv", help="write the figures as a table as well, outside folders of results"
+    )
     p.set_defaults(run=run)
 
 
@@ -30,7 +32,13 @@ def run(args: argparse.Namespace, argv: list[str]) -> None:
     from ..crystals.tables import write_table
     from ..evaluation.score import read_found, score_table, shown
     from ..labels.truth import read_truths
+    from ..results import check_apart, check_outside_results
 
+    if args.out is not None:
+        folder = args.crystals if args.crystals.is_dir() else args.crystals.parent
+        tables = (folder / name for name in ("crystals.csv", "crystals.parquet", "images.csv"))
+        check_apart([args.out], [args.crystals, *tables, args.labels])
+        check_outside_results(args.out)
     truths, left = read_truths(args.labels)
     crystals, truths, missing = read_found(args.crystals, truths, args.min_score)
     table = score_table(crystals, truths)

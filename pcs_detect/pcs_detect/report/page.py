@@ -25,6 +25,7 @@ from .courses import Figure, Section, courses
 from .folders import Predicted, Sizes, read_predicted, read_sizes
 from .pictures import Picture, boxes_of, outlines, pictures
 
+ENDINGS = (".html", ".htm")
 PRINTED = 12  # photographs on paper
 ROWS = 30_000_000  # characters of crystals.csv in a page
 SCALE_TEXT = "not known: sizes are in px (the ruler below measures a scale bar; predict takes the scale as --um-per-px)"
@@ -70,7 +71,7 @@ def write_report(
 
     Args:
         predicted: a folder of ``predict``.
-        out: the file to write.
+        out: the file to write, ending in .html.
         sizes: a folder of ``sizes``, for time courses and tests.
         photographs: the folder where the photographs lie now, if not where predict read them.
         title: of the page.
@@ -92,6 +93,8 @@ def write_report(
     """
     if not 0 < megabytes < np.inf:
         raise InputError(f"megabytes is {megabytes}; it takes a positive number")
+    if Path(out).suffix.lower() not in ENDINGS:
+        raise InputError(f"{out}: the page is an HTML file, name one that ends in .html; nothing that is read ends so")
     if photographs is not None and not Path(photographs).is_dir():
         raise DataError(f"{photographs}: no such folder of photographs")
     found = read_predicted(Path(predicted))

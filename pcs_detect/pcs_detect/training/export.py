@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..files import made_folder, written
 from ..inference.look import Look
 from ..inference.onnx_network import FORMAT
+from ..results import check_apart
 from .dense import DenseDetector, dense_detector
 from .engine.loading import Loaded, load_detector
 from .half import halved_graph, halved_state
@@ -50,7 +51,7 @@ def export(
         about: what else the ONNX file says of itself, such as training data and licence.
 
     Raises:
-        InputError: a detector of two stages, or arguments that do not fit.
+        InputError: a detector of two stages, or arguments that do not fit; ``out`` is the checkpoint.
         DataError: the checkpoint cannot be read.
     """
     path = Path(out)
@@ -60,6 +61,7 @@ def export(
         raise InputError(f"size is {size[0]} x {size[1]}; both sides must be multiples of {STEP} px")
     if path.suffix != ".onnx" and (half or look or about):
         raise InputError(f"{path.name}: half precision, look and descriptions are for .onnx files")
+    check_apart([path], [checkpoint])
     loaded = load_detector(checkpoint, config)
     if half:
         loaded.model.load_state_dict(halved_state(loaded.model.state_dict()))

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import DataError, InputError
 from ..files import written
 from ..inference.look import Look
+from ..results import check_apart
 from .engine.checkpoints import read_checkpoint, write_checkpoint
 from .engine.loading import load_detector
 from .export import write
@@ -39,16 +40,24 @@ def release(
 
     Returns:
         The three files.
+
+    Raises:
+        InputError: ``out`` has another ending, or a file of that name, with whatever of the three endings, is the checkpoint or
+            one of another training. Nothing has been written then.
     """
     path = Path(out)
     if path.suffix != ".onnx":
         raise InputError(f"{path}: name the .onnx file; the others are named like it")
+    weights, card = path.with_suffix(".pth"), path.with_suffix(".md")
+    check_apart((path, weights, card), [checkpoint])
+    if weights.exists() and not _is_release(weights):
+        raise InputError(f"{weights} is there and of no release: its weights would be replaced; name another file")
     about = dict(about or {})
     loaded = load_detector(checkpoint, config)
+    trained = read_checkpoint(Path(checkpoint)).get("meta", {})
     look = look or loaded.look
     loaded.model.load_state_dict(halved_state(loaded.model.state_dict()))
     write(loaded, path, half=True, look=look, about=about)
-    weights, card = path.with_suffix(".pth"), path.with_suffix(".md")
     meta: dict[str, Any] = {
         "pcs_detect": __version__,
         "config": loaded.source["config"],
@@ -57,11 +66,19 @@ def release(
         **about,
     }
     write_checkpoint({"meta": meta, "state_dict": halved_state(loaded.model.state_dict(), store=True)}, weights)
-    trained = read_checkpoint(Path(checkpoint)).get("meta", {})
     numbers = sum(v.numel() for v in loaded.model.state_dict().values() if isinstance(v, torch.Tensor))
     with written(card) as temporary:
         temporary.write_text(_card(path.stem, loaded.source, look, about, trained, numbers), encoding="utf-8")
     return [path, weights, card]
+
+
+def _is_release(file: Path) -> bool:
+    """Whether ``release`` wrote these weights: no training keeps so little of its settings."""
+    try:
+        content = read_checkpoint(file)
+        return set(content) == {"meta", "state_dict"} and set(content["meta"]["settings"]) == {"model", "look"}
+    except (DataError, KeyError, TypeError):
+        return False
 
 
 def _card(

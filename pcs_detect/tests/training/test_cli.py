@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,22 @@ def test_test_prints_a_table_and_writes_metrics_detections_and_pictures(trained,
         assert 0 <= a["score"] <= 1
         assert a["area"] == pytest.approx(w * h, rel=1e-3)
     assert (tmp_path / "samples" / "test.png").exists()
+
+
+def test_a_test_never_replaces_its_data_nor_results_of_others(trained, setting, tmp_path, capsys):
+    config, data = setting
+    command = ["test", config, trained / "epoch_2.pth", "--device", "cpu", "--data"]
+    labels = shutil.copy(data, tmp_path / "detections.json")
+    shutil.copytree(data.with_suffix(""), tmp_path / "detections")
+    before = sorted(tmp_path.iterdir())
+    assert run(*command, labels, "--out", tmp_path) == 1
+    assert "detections.json is read, and would be replaced" in error(capsys)
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "settings.json").write_text('{"program": "predict"}')
+    assert run(*command, data, "--out", tmp_path / "found") == 1
+    assert "holds results of predict or sizes" in error(capsys)
+    assert sorted(tmp_path.iterdir()) == [*before, tmp_path / "found"]
+    assert [p.name for p in (tmp_path / "found").iterdir()] == ["settings.json"]
 
 
 def test_a_detector_is_tested_as_it_was_trained_or_a_line_says_what_differs(trained, setting, capsys):

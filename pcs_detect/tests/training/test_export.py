@@ -128,6 +128,27 @@ def test_a_release_is_three_files_that_agree(tmp_path, capsys):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_neither_a_release_nor_an_export_replaces_a_checkpoint(staged, tmp_path, capsys):
+    content = staged.read_bytes()
+    for name in ("best.pth", "best.ts", "epoch_3.pth"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "link.pth").symlink_to(tmp_path / "best.pth")
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "x.md").write_bytes(content)
+    for words, reason in (
+        (["best.pth", "best.onnx", "--release"], "best.pth is read"),
+        (["link.pth", "best.onnx", "--release"], "best.pth is read"),
+        (["best.pth", "link.onnx", "--release"], "link.pth is read"),
+        (["cards/x.md", "cards/x.onnx", "--release"], "x.md is read"),
+        (["epoch_3.pth", "best.onnx", "--release"], "best.pth is there and of no release"),
+        (["best.ts", "best.ts"], "best.ts is read"),
+    ):
+        assert cli.main(["export", *(str(tmp_path / w) if "." in w else w for w in words)]) == 1
+        assert reason in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.pth", "best.ts", "cards", "epoch_3.pth", "link.pth"]
+    assert all((tmp_path / name).read_bytes() == content for name in ("best.pth", "best.ts", "epoch_3.pth", "cards/x.md"))
+
+
 @pytest.mark.parametrize("ending", [".ts", ".pt2"])
 def test_files_of_torch_give_the_same_at_every_place(staged, image, tmp_path, ending):
     path = tmp_path / f"detector{ending}"

@@ -25,6 +25,7 @@ from mmengine.config import Config
 
 from ...errors import InputError
 from ...processes import first_process, launched
+from ...results import check_apart, check_outside_results
 from .. import configs
 from ..data.datasets import CrystalDataset
 from . import weights
@@ -33,6 +34,7 @@ from .runner import CrystalRunner
 from .write_detections import WriteDetectionsHook
 
 Data = str | Path | Sequence[str | Path]
+TESTED = ("metrics.json", "detections.json", "results.json", "results_curves.csv", "results_curves.png")  # what a test writes
 
 
 def train(
@@ -117,7 +119,7 @@ def evaluate(
         "AP", "AP50", "APs" ... from 0 to 1; nan where there are no such crystals.
 
     Raises:
-        InputError: an argument is wrong.
+        InputError: an argument is wrong, or ``out`` holds what is read under the names of these files, or results of others.
         DataError: data or checkpoint are missing or damaged.
 
     Examples:
@@ -128,6 +130,9 @@ def evaluate(
     chosen, found_weights = chosen_device(device), weights.find(str(checkpoint))
     cfg = configured(config, None, for_test=True, device=chosen, **options)
     cfg.test_dataloader.dataset.update(_source(data, split, validation) if data is not None else {})
+    if out is not None:
+        given = cfg.test_dataloader.dataset.get("data") or ()
+        _check_test_folder(Path(out), [found_weights, *([given] if isinstance(given, str | Path) else given)])
     folder = made_folder(out) if out is not None else None
     with contextlib.ExitStack() as stack:
         work = folder or Path(stack.enter_context(_temporary_folder()))
@@ -149,6 +154,13 @@ def evaluate(
         with written(folder / "metrics.json") as temporary:
             temporary.write_text(json.dumps({k: v if v == v else None for k, v in metrics.items()}, indent=1) + "\n")
     return metrics
+
+
+def _check_test_folder(folder: Path, read: Sequence[str | Path]) -> None:
+    """Raises InputError where what a test writes would replace what it reads, or results of ``predict`` or ``sizes``."""
+    written_files = [folder / name for name in TESTED]
+    check_apart(written_files, read)
+    check_outside_results(written_files[0])
 
 
 def configured(
