@@ -79,6 +79,26 @@ def test_the_result_depends_on_neither_tiles_nor_batches(seed):
         pd.testing.assert_frame_equal(in_places(tiled), whole, rtol=1e-4, atol=1e-3)
 
 
+class Divided(FixedNetwork):
+    """Refuses sides that its strides do not divide, as networks without a padding of their own do."""
+
+    def find(self, images):
+        assert all(side % self.divisor == 0 for image in images for side in image.shape)
+        return super().find(images)
+
+
+@pytest.mark.parametrize("divisor", [1, 8, 32, 64])
+def test_tiles_of_any_size_suit_the_strides_of_the_network(divisor):
+    pixels, _ = photograph()
+    whole = in_places(detector(Divided(divisor=divisor), tile=None).predict(pixels))
+    for tile in (200, 250, 300):
+        cut = detector(Divided(divisor=divisor), tile=tile, overlap=70)
+        assert (cut.tile, cut.settings["tile"]) == (tile // divisor * divisor, cut.tile)
+        pd.testing.assert_frame_equal(in_places(cut.predict(pixels)), whole, rtol=1e-4, atol=1e-3)
+    with pytest.raises(InputError, match="tiles of 64 px that overlap by 30 px"):
+        detector(Divided(divisor=64), tile=100, overlap=30)
+
+
 def test_what_tiles_cut_is_left_out_with_a_warning():
     pixels = np.full((200, 600), 60, np.uint8)
     pixels[90:110, 40:560] = 200

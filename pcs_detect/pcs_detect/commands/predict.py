@@ -68,7 +68,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         "large look right (default: what suits the detector and the photograph)",
     )
     p.add_argument(
-        "--tile", type=natural, metavar="PX", help="larger photographs are cut; 0: never (default: 1536; Mask R-CNN: never)"
+        "--tile",
+        type=natural,
+        metavar="PX",
+        help="larger photographs are cut into tiles of at most so many px, rounded down to a multiple of the network's step "
+        "(32, mostly); 0: never (default: 1536; Mask R-CNN: never)",
     )
     p.add_argument(
         "--overlap",

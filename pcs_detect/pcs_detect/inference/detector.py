@@ -46,8 +46,9 @@ class Detector:
         scale: "auto" for the scales that suit the detector and the photograph: a coarser one shows it the larger crystals. Or
             the one at which it looks, or several, the largest first: at 0.5 photographs are halved. Results are in px of
             the photograph; a crystal found at two scales is one, and surer (``scales.joined``).
-        tile: larger photographs, after scaling, are cut into tiles of at most so many px; None for never; "auto" is 1536, and
-            never for Mask R-CNN, which fits whatever it is given into its own size.
+        tile: larger photographs, after scaling, are cut into tiles of at most so many px, rounded down to what the network's
+            strides divide (its ``divisor``, mostly 32 px); None for never; "auto" is 1536, and never for Mask R-CNN, which fits
+            whatever it is given into its own size.
         overlap: px of tiles; "auto" is enough for the crystals that count at a scale, and 256 where these have no limit.
             Crystals that span more may be missed, and are then warned of; see ``tiling.merge``.
         batch_size: tiles that a checkpoint's network sees at once.
@@ -100,6 +101,9 @@ class Detector:
         self.mean, self.deviation, self.look = network.mean, network.deviation, network.look
         if tile == "auto":
             tile = TILE if network.tiled else None
+        elif tile is not None and network.tiled and tile % network.divisor:
+            tile -= tile % network.divisor
+            tiling.check_tiles(tile, 0 if overlap == "auto" else overlap)
         self.score = self.look.score if score is None else score
         self.sought = min(self.score, SOUGHT)
         self.iou = self.look.iou if iou is None else iou
