@@ -84,6 +84,29 @@ def test_what_label_tools_cannot_show_comes_with_a_picture(tmp_path):
     assert picture.read_bytes() == mine
 
 
+@pytest.mark.parametrize("labels", ["ph", "ph/labels"])
+def test_pictures_for_label_tools_are_no_photographs_of_the_next_run(tmp_path, labels):
+    """Beside the photographs too, and where their labels were corrected; what is no such picture is a photograph."""
+    from test_folders import picture, predict, put
+
+    (tmp_path / "ph").mkdir()
+    tifffile.imwrite(tmp_path / "ph" / "deep.tif", picture().astype(np.uint16) * 16, metadata=None)
+    put(tmp_path / "ph" / "plain.png")
+    options = {"labelme": tmp_path / labels, "recursive": True}
+    first = predict(tmp_path / "ph", tmp_path / "out", **options)
+    file, shown = (tmp_path / labels / f"deep.tif.{ending}" for ending in ("json", "png"))
+    assert shown.is_file()
+    assert set(predict(tmp_path / "ph", tmp_path / "out", **options)["image"]) == {"deep.tif", "plain.png"}
+    document = json.loads(file.read_text())
+    document["shapes"].pop()
+    file.write_text(json.dumps(document))
+    assert len(predict(tmp_path / "ph", tmp_path / "out", **options)) == len(first)
+    assert set(predict(str(tmp_path / "ph" / "*.*"), tmp_path / "pattern")["image"]) == {"deep.tif", "plain.png"}
+    put(shown, picture(5, 2))
+    assert len(predict(tmp_path / "ph", tmp_path / "out", **options)) == len(first) + 2
+    assert len(predict(shown, tmp_path / "named")) == 2
+
+
 def test_the_folder_run_writes_them_and_keeps_corrections(tmp_path, capsys):
     from test_folders import picture, predict, put
 

@@ -123,6 +123,19 @@ def own_part(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def own_picture(path: Path) -> bool:
+    """Whether ``write_labelme`` wrote a picture for label tools, which the labels beside it say, however these were edited."""
+    labels = path.with_suffix(".json")
+    if path.suffix != ".png" or not labels.is_file():
+        return False
+    try:
+        document = json.loads(labels.read_text(encoding="utf-8"))
+        said = document[OWN]["picture_sha256"]
+        return document["imagePath"] == path.name and said == hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _digest(document: dict[str, Any], own: dict[str, Any]) -> str:
     text = json.dumps([document, own], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..crystals.labelme import own_picture
 from ..errors import DataError
 from ..results import INSIDE, inside_results
 from .microscopes import FORMATS as MICROSCOPES
@@ -58,7 +59,7 @@ def search(places: Iterable[AnyPath], recursive: bool = False, leave_out: AnyPat
     """Find the files of photographs that files, folders and glob patterns name, and what tables call them.
 
     Of a folder, and of what a pattern matches, files with the endings SUFFIXES count whose names do not begin with a dot and
-    which no command of this project made (overlays, figures); a file named itself always.
+    which no command of this project made (overlays, figures, pictures for label tools); a file named itself always.
 
     The name of a file is its path from the folder that was given, and so stays when others join; of a file or pattern its name
     alone, or, where several share one, its path from the folder common to all. Letters that no encoding knows become %XX.
@@ -93,7 +94,7 @@ def search(places: Iterable[AnyPath], recursive: bool = False, leave_out: AnyPat
             here = _among(map(Path, glob.glob(str(place), recursive=True)), foreign)
             if not here and not glob.has_magic(str(place)):
                 raise DataError(f"there is no file or folder {shown(place)!r}")
-        here = [p for p in here if p == path or not (avoided.intersection(p.resolve().parents) or inside_results(p.resolve()))]
+        here = [p for p in here if p == path or not (avoided.intersection(p.resolve().parents) or _made(p.resolve()))]
         if not here:
             inside = "" if recursive or not path.is_dir() else "; folders inside it are searched with --recursive"
             other = f"; there are {_counted(foreign)}" if foreign else ""
@@ -140,6 +141,11 @@ def _among(paths: Iterable[Path], foreign: Counter[str]) -> list[Path]:
         elif path.suffix.lower() in FOREIGN:
             foreign[path.suffix.lower()] += 1
     return sorted(kept)
+
+
+def _made(path: Path) -> bool:
+    """Whether a command of this project made a picture: overlays, figures, what label tools show in place of a photograph."""
+    return inside_results(path) or own_picture(path)
 
 
 def _counted(foreign: Counter[str]) -> str:
