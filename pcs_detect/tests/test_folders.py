@@ -1,6 +1,7 @@
 """Folders of photographs and of results: whose files are whose, and what a run does with what is odd."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from pcs_detect import cli, files
 from pcs_detect.crystals.tables import read_table
 from pcs_detect.errors import DataError, InputError, OutputError
 from pcs_detect.files import locked
+from pcs_detect.inference import batch
 from pcs_detect.inference.batch import predict_folder
 from pcs_detect.inference.detector import Detector
 from pcs_detect.photographs.finding import search
@@ -241,6 +243,76 @@ def test_files_of_other_formats_are_named_and_stop_nothing(tmp_path, capsys):
     (tmp_path / "ph" / "e.nd2").unlink()
     with pytest.raises(DataError, match=r"no images there.*there are 2 \.heic files"):
         predict(tmp_path / "ph", tmp_path / "out")
+
+
+def while_measured(monkeypatch, change):
+    """Does something to the files once, while the first photograph is measured."""
+    plain, done = Detector.detect, []
+
+    def detect(self, grey):
+        done.append(done or change())
+        return plain(self, grey)
+
+    monkeypatch.setattr(Detector, "detect", detect)
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.png"])
+def test_a_photograph_that_changes_while_it_is_measured_is_measured_again(tmp_path, monkeypatch, name):
+    """It, or one that comes after it."""
+    for one in ("a.png", "b.png"):
+        put(tmp_path / "ph" / one)
+    out = tmp_path / "out"
+    other = put(tmp_path / "other.png", picture(1, 2, (90, 110)))
+    while_measured(monkeypatch, lambda: os.replace(other, tmp_path / "ph" / name))
+    with pytest.raises(DataError, match=rf"1 of 2 photographs could not be read: {name}"):
+        predict(tmp_path / "ph", out)
+    images = read_table(out / "images.csv", ("image", "error", "crystals")).set_index("image")
+    assert "was changed while this run went on; start the command again" in images["error"][name]
+    assert images["crystals"].dropna().tolist() == [3]
+    assert not (out / "parts" / f"{name}.json").exists()
+    assert predict(tmp_path / "ph", out).groupby("image").size()[name] == 2
+    images = read_table(out / "images.csv", ("image", "width_px", "sha256")).set_index("image")
+    assert images["width_px"][name] == 110
+    assert images["sha256"].tolist() == [digest_of(tmp_path / "ph" / one) for one in ("a.png", "b.png")]
+
+
+def digest_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_photographs_that_vanish_while_a_run_goes_on_stop_nothing(tmp_path, monkeypatch):
+    for name in ("a.png", "b.png", "c.png"):
+        put(tmp_path / "ph" / name)
+    tifffile.imwrite(tmp_path / "ph" / "d.tif", picture().astype(np.uint16) * 16, metadata=None)
+    gone = [tmp_path / "ph" / name for name in ("a.png", "b.png", "d.tif")]
+    while_measured(monkeypatch, lambda: [path.unlink() for path in gone])
+    with pytest.raises(DataError, match=r"3 of 4 photographs could not be read: a\.png, b\.png, d\.tif"):
+        predict(tmp_path / "ph", tmp_path / "out")
+    images = read_table(tmp_path / "out" / "images.csv", ("image", "error")).set_index("image")
+    assert images["error"].fillna("").str.contains("no such image file").tolist() == [True, True, False, True]
+    assert len(read_table(tmp_path / "out" / "crystals.csv")) == 3
+
+
+def test_a_photograph_that_vanishes_after_it_was_listed_stops_nothing(tmp_path, monkeypatch):
+    """What an earlier run found in it counts: that is of the file that was listed."""
+    plain = batch.frames_of
+
+    def frames_of(path, z):
+        frames = plain(path, z)
+        if path.name == "a.png":
+            path.unlink()
+        return frames
+
+    for name in ("a.png", "b.png"):
+        put(tmp_path / "ph" / name)
+    out = tmp_path / "out"
+    predict(tmp_path / "ph", out)
+    monkeypatch.setattr(batch, "frames_of", frames_of)
+    assert len(predict(tmp_path / "ph", out)) == 6
+    put(tmp_path / "ph" / "a.png")
+    with pytest.raises(DataError, match=r"1 of 2 photographs could not be read: a\.png"):
+        predict(tmp_path / "ph", out)
+    assert set(read_table(out / "crystals.csv")["image"]) == {"b.png"}
 
 
 def test_a_template_that_was_filled_in_stays(tmp_path, capsys):

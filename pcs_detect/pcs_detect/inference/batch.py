@@ -63,10 +63,10 @@ def predict_folder(
     ``overlays/IMAGE.png``, boxes enlarged by 6 px over the grey photograph. Neither the template nor a file in ``labelme``
     replaces one that was edited.
 
-    A photograph that cannot be read stops nothing: its row in ``images.csv`` says why, and a line does on stderr. What was
-    found in each photograph is kept in ``out/parts`` at once. The same call resumes from there, finds crystals in photographs
-    that are new or have changed, tries failed ones again and writes the tables anew, of the photographs that ``images`` names
-    now.
+    A photograph that cannot be read, or that changes meanwhile, stops nothing: its row in ``images.csv`` says why, and a line
+    does on stderr. What was found in each photograph is kept in ``out/parts`` at once. The same call resumes from there, finds
+    crystals in photographs that are new or have changed, tries failed ones again and writes the tables anew, of the photographs
+    that ``images`` names now.
 
     Args:
         detector: what finds them.
@@ -139,7 +139,9 @@ def predict_folder(
 
 def _photographs(path: Path, name: str, z: Projection | None) -> list[Photograph]:
     try:
-        return [Photograph(f"{name}{f.ending}", path, f) for f in frames_of(path, z)]
+        with as_data_errors(path):
+            source = _source(path)  # before anything is read: what is kept is of the file as it was then
+        return [Photograph(f"{name}{f.ending}", path, f, source=source) for f in frames_of(path, z)]
     except DataError as e:
         return [Photograph(name, path, None, shown(str(e)))]
 
@@ -188,7 +190,7 @@ class _Run:
         if p.frame is None:
             return
         part = read_part(part_file(self.folder, p.name))
-        if part is not None and part["source"] == _source(p) and not part["error"]:
+        if part is not None and part["source"] == p.source and not part["error"]:
             p.part, p.known = part, True
 
     def _find_whites(self, photographs: list[Photograph]) -> list[str]:
@@ -235,6 +237,11 @@ class _Run:
             return None, 0.0
         began = time.monotonic()
         try:
+            if changed := _changed(p):
+                raise DataError(changed)
+            if not p.known:
+                with as_data_errors(p.path):
+                    p.part["sha256"] = file_digest(p.path)
             levels = read_levels(p.frame)
             series = series_of(p.frame)
             if p.frame.deep and levels.white is None and self.detector.white is None and series in self.doubts:
@@ -264,7 +271,7 @@ class _Run:
             (self.folder / overlay_name(p.name)).unlink(missing_ok=True)  # of what the photograph was before
             found = self.detector.detect(grey)
             p.part |= {
-                "source": _source(p),
+                "source": p.source,
                 "height_px": grey.shape[0],
                 "width_px": grey.shape[1],
                 "boxes": found.boxes.tolist(),
@@ -272,10 +279,11 @@ class _Run:
                 "at_border": self.detector.at_border(found, grey.shape).tolist(),
                 "cut": len(found.cut),
                 "seconds": round(seconds + time.monotonic() - began, 3),
-                "sha256": file_digest(p.path),
                 "error": "",
             }
-            write_part(part_file(self.folder, p.name), p.part)
+            p.error = _changed(p)
+            if not p.error:
+                write_part(part_file(self.folder, p.name), p.part)
         if p.error:
             bar.write(f"left out: {p.error}", file=sys.stderr)
             p.part = {}
@@ -301,9 +309,20 @@ class _Run:
             self.kept += [done.kept] if done.kept else []
 
 
-def _source(p: Photograph) -> list[Any]:
-    state = p.path.stat()
-    return [shown(p.path.resolve()), state.st_size, state.st_mtime_ns]
+def _source(path: Path) -> list[Any]:
+    state = path.stat()
+    return [shown(path.resolve()), state.st_size, state.st_mtime_ns]
+
+
+def _changed(p: Photograph) -> str:
+    """Why a photograph is no longer the file that the run found, in words; "" where it is."""
+    try:
+        with as_data_errors(p.path):
+            same = _source(p.path) == p.source
+    except DataError as e:
+        return shown(str(e))
+    told = "" if same else f"{p.path}: was changed while this run went on; start the command again when the file is whole"
+    return shown(told)
 
 
 def _plain(p: Photograph) -> bool:

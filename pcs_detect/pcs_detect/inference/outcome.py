@@ -25,7 +25,8 @@ LARGEST = 384.0  # px, of crystals in training where a model does not say its ow
 
 @dataclass
 class Photograph:
-    """One photograph of a run. frame: None where its file cannot be read, and error says why; part: what is kept of it."""
+    """One photograph of a run. frame: None where its file cannot be read, and error says why; part: what is kept of it; source:
+    its file as the run found it, path, bytes and time of the last change."""
 
     name: str
     path: Path
@@ -33,6 +34,7 @@ class Photograph:
     error: str = ""
     part: dict[str, Any] = field(default_factory=dict)
     known: bool = False
+    source: list[Any] = field(default_factory=list)
 
 
 def row(p: Photograph, um_per_px: float | None, overlays: bool) -> dict[str, Any]:
