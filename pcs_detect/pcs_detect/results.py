@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,38 @@ def check_outside_results(file: str | Path) -> None:
             f"{file}: {place.parent} holds results of predict or sizes, and nothing else is written there; name another folder "
             "(--out)"
         )
+
+
+def remove_earlier(folder: Path, options: Mapping[str, str], asked: Collection[str], digests: dict[str, str]) -> list[str]:
+    """Remove tables that an earlier run was asked for and this one was not, so that none disagrees with the others.
+
+    To be called when all else is written. One that was changed since it was written stays as it is.
+
+    Args:
+        folder: of results of the command.
+        options: which one asks for each of these tables, {name: option}.
+        asked: the names that this run has written.
+        digests: SHA-256 of what was written, {name: digest}; brought up to date.
+
+    Returns:
+        What the user should know.
+    """
+    notes = []
+    for name, option in options.items():
+        path = folder / name
+        before = digests.pop(name, None)
+        if name in asked:
+            digests[name] = file_digest(path)
+        elif path.is_file():
+            if file_digest(path) == before:
+                try:
+                    path.unlink()
+                    notes.append(f"{path} of an earlier run was removed; {option} writes it anew")
+                except OSError as e:  # on Windows another program may have it open
+                    notes.append(f"{path} is of an earlier run and cannot be removed ({e.strerror})")
+            else:
+                notes.append(f"{path} is of an earlier run and stays, since it may have been edited; {option} replaces it")
+    return notes
 
 
 def inside_results(path: Path) -> bool:

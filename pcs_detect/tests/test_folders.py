@@ -331,6 +331,29 @@ def test_a_template_that_was_filled_in_stays(tmp_path, capsys):
         assert "groups_template.csv has been changed and stays as it is" in capsys.readouterr().err
 
 
+def test_tables_that_a_run_is_not_asked_for_do_not_stay_as_they_were(tmp_path, capsys):
+    """Those of an earlier run would lack its photographs; one that somebody edited is theirs."""
+    pytest.importorskip("pyarrow")
+    put(tmp_path / "ph" / "a.png")
+    out = tmp_path / "out"
+    workbook, parquet = out / "crystals.xlsx", out / "crystals.parquet"
+    predict(tmp_path / "ph", out, excel=True, parquet=True)
+    put(tmp_path / "ph" / "b.png")
+    predict(tmp_path / "ph", out, parquet=True)
+    assert not workbook.exists()
+    assert len(read_table(parquet)) == 6
+    told = capsys.readouterr().err
+    assert "crystals.xlsx of an earlier run was removed; --excel writes it anew" in told
+    assert "parquet" not in told
+    predict(tmp_path / "ph", out, excel=True)
+    assert not parquet.exists()
+    workbook.write_bytes(b"edited")
+    capsys.readouterr()
+    predict(tmp_path / "ph", out)
+    assert workbook.read_bytes() == b"edited"
+    assert "crystals.xlsx is of an earlier run and stays, since it may have been edited" in capsys.readouterr().err
+
+
 def test_a_second_folder_in_one_result_is_told(tmp_path, capsys):
     put(tmp_path / "day1" / "a.png")
     put(tmp_path / "day2" / "b.png")

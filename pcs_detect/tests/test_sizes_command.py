@@ -185,6 +185,20 @@ def test_a_folder_of_predict_without_crystals_is_read_alone_and_beside_another(t
             assert capsys.readouterr().out.startswith(f"crystals {crystals}, images {len(folders)}, groups 1;")
 
 
+def test_a_workbook_of_an_earlier_run_does_not_stay_unless_it_was_edited(tmp_path, capsys):
+    write_table(crystal_table("a.png", [[9, 9, 8, 4, 0]], [0.9], [False]), tmp_path / "c.csv")
+    workbook = tmp_path / "out" / "sizes.xlsx"
+    run(tmp_path / "c.csv", "--out", tmp_path / "out", "--excel")
+    assert workbook.is_file()
+    run(tmp_path / "c.csv", "--out", tmp_path / "out")
+    assert not workbook.exists()
+    assert "sizes.xlsx of an earlier run was removed; --excel writes it anew" in capsys.readouterr().out
+    workbook.write_bytes(b"mine")
+    run(tmp_path / "c.csv", "--out", tmp_path / "out")
+    assert workbook.read_bytes() == b"mine"
+    assert "sizes.xlsx is of an earlier run and stays" in capsys.readouterr().out
+
+
 def test_one_crystal_is_enough(tmp_path, capsys):
     write_table(crystal_table("a.png", [[9, 9, 8, 4, 0]], [0.9], [False]), tmp_path / "c.csv")
     run(tmp_path / "c.csv", "--out", tmp_path / "out")

@@ -24,7 +24,7 @@ from ..photographs.finding import search, shown
 from ..photographs.frames import Projection, check_projection
 from ..photographs.grey import Grey, grey_values
 from ..photographs.reading import as_data_errors, frames_of, read_levels
-from ..results import file_digest
+from ..results import file_digest, remove_earlier
 from . import folder as results
 from .detector import Detector
 from .folder import overlay_name, part_file, read_part, write_part
@@ -61,7 +61,8 @@ def predict_folder(
     of its file, error), ``detections.json`` (PCS layout with scores), ``coco.json`` (upright boxes, outlines and scores, for
     COCO's tools), ``groups_template.csv`` (to be filled in for ``sizes``), ``settings.json`` and, unless ``overlays`` is False,
     ``overlays/IMAGE.png``, boxes enlarged by 6 px over the grey photograph. Neither the template nor a file in ``labelme``
-    replaces one that was edited.
+    replaces one that was edited. .parquet and .xlsx of an earlier run are removed where this one is not asked for them, unless
+    they were edited.
 
     A photograph that cannot be read, or that changes meanwhile, stops nothing: its row in ``images.csv`` says why, and a line
     does on stderr. What was found in each photograph is kept in ``out/parts`` at once. The same call resumes from there, finds
@@ -117,6 +118,8 @@ def predict_folder(
         table = write_tables(folder, photographs, images_table, um_per_px, parquet, excel)
         notes += [*scale_notes(photographs, um_per_px), *place_notes(photographs), *size_notes(detector, table)]
         notes += results.write_template(folder, document, images_table)
+        asked = [name for name, wanted in (("crystals.parquet", parquet), ("crystals.xlsx", excel)) if wanted]
+        notes += remove_earlier(folder, results.ON_DEMAND, asked, document["written"])
         besides = results.kept_besides(folder, [p.name for p in photographs])
         if besides:
             notes.append(

@@ -24,6 +24,7 @@ from .detector import Detector
 
 PARTS, OVERLAYS = "parts", "overlays"
 TABLES = ("crystals.csv", "crystals.parquet", "crystals.xlsx", "images.csv", "detections.json", "coco.json")
+ON_DEMAND = {"crystals.parquet": "--parquet", "crystals.xlsx": "--excel"}  # of these: which option asks for them
 TEMPLATE = "groups_template.csv"
 HARMLESS = ("batch_size",)  # of the settings: what may change when a run is resumed
 LIBRARIES = (

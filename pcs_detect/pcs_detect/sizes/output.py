@@ -21,7 +21,7 @@ from ..crystals.tables import image_names, read_table, write_table
 from ..crystals.workbook import write_workbook
 from ..errors import DataError, InputError
 from ..files import made_folder, written
-from ..results import check_output, program_of, read_settings
+from ..results import check_output, program_of, read_settings, remove_earlier
 from . import figures
 from .analysis import Analysis
 from .axes import UNIT_TEXTS, named, save_figure
@@ -217,7 +217,7 @@ def write_sizes(
     """Write OUT/*.csv, OUT/figures/*.png and .svg and OUT/settings.json.
 
     Tables have the unit in the names of their columns (``with_units``). Figures of an earlier run that this one does not
-    draw are removed.
+    draw are removed, and so is its workbook, unless it was edited.
 
     Args:
         analysis: of ``analyse``.
@@ -229,7 +229,7 @@ def write_sizes(
         images: those of the workbook.
 
     Returns:
-        What could not be drawn, and why.
+        What could not be drawn, and why; what became of the workbook of an earlier run.
 
     Raises:
         InputError: the folder holds inputs or files of others (``check_sizes_folder``).
@@ -243,7 +243,9 @@ def write_sizes(
     check_sizes_folder(out, inputs)
     out = made_folder(out)
     unit = analysis.options.unit
+    digests = (read_settings(out) or {}).get("written") or {}
     settings: dict[str, Any] = {"program": "sizes", "version": __version__, "command": command, "finished": False}
+    settings["written"] = digests
     _write_settings(out, settings)
     for name, table in analysis.tables.items():
         write_table(with_units(table, unit), out / f"{name}.csv")
@@ -259,6 +261,7 @@ def write_sizes(
         sheets |= {} if images is None else {"images": images}
         sheets |= {"sizes": with_units(analysis.tables["groups"], unit), "tests": with_units(analysis.tables["tests"], unit)}
         write_workbook(sheets, out / "sizes.xlsx")
+    missing += remove_earlier(out, {"sizes.xlsx": "--excel"}, ["sizes.xlsx"] if excel else [], digests)
     settings |= {
         **asdict(analysis.options),
         "notes": [*analysis.notes, *missing],
