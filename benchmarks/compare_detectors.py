@@ -22,6 +22,7 @@ from pcs_detect.crystals import drawing
 from pcs_detect.evaluation.score import read_found, score_table
 from pcs_detect.inference.detector import Detector
 from pcs_detect.labels.truth import read_truths
+from pcs_detect.photographs.finding import find_photographs
 from pcs_detect.photographs.reading import read_photograph
 
 WIDTH, TYPE = 420, 22  # px of a photograph in the picture, and of the words above
@@ -37,7 +38,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/compared.png"), help="picture (default: %(default)s)")
     args = parser.parse_args()
     truths, _ = read_truths(args.labels)
-    paths = [p for p in sorted(args.photographs.iterdir()) if p.stem in {Path(name).stem for name in truths}]
+    labelled = {Path(name).stem for name in truths}
+    paths = [p for p in find_photographs([args.photographs]) if p.stem in labelled]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     rows, columns = [], []
     for word in args.detectors:

@@ -3,9 +3,9 @@
     python benchmarks/photographs.py --photographs FOLDER --labels LABELS [--validation clean.json frozen.json] [MODEL]
 
 MODEL: an .onnx file or a checkpoint; by default the detector that ships. Photographs are looked at with the detector's own
-default score, scales and grey values, as ``pcs-detect predict`` does; precision and recall are those at the default score, AP50
-and AP are taken from a score of 0.05 on. Rendered pictures are PCS JSON files with their images beside them, taken from a score
-of 0.05 on too. Overlays of the photographs go to --out, to be looked at.
+scales and grey values, and twice: at its default score, as ``pcs-detect predict`` does, for precision, recall, errors of sizes,
+seconds and the overlays that go to --out, to be looked at; and from a score of 0.05 on, where boxes count that predict never
+sees, for AP50 and AP. Rendered pictures are PCS JSON files with their images beside them, from a score of 0.05 on too.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from pcs_detect.evaluation.average_precision import Evaluator
 from pcs_detect.evaluation.score import figures, match, read_found, score_table, shown, together
 from pcs_detect.inference.detector import Detector
 from pcs_detect.labels.truth import read_truths
+from pcs_detect.photographs.finding import find_photographs
 from pcs_detect.photographs.reading import read_photograph
 
 LEAST = 0.05  # score from which average precision is taken
 
 
 def found_in(detector: Detector, paths: Sequence[Path], out: Path | None = None) -> tuple[pd.DataFrame, dict[str, float]]:
-    """The crystals of photographs, and the seconds that each took; overlays of those of its default score to ``out``."""
+    """The crystals of photographs, and the seconds that each took; overlays to ``out``."""
     tables, seconds = [], {}
     for path in tqdm(paths):
         began = time.perf_counter()
@@ -43,34 +44,34 @@ def found_in(detector: Detector, paths: Sequence[Path], out: Path | None = None)
         seconds[path.name] = time.perf_counter() - began
         tables.append(crystal_table(path.name, found.boxes, found.scores, np.zeros(len(found.scores), bool), None))
         if out is not None:
-            picture = drawing.overlay(grey.round().astype(np.uint8), found.boxes[found.scores >= detector.look.score])
-            drawing.save_picture(picture, out / f"{path.stem}.png")
+            drawing.save_picture(drawing.overlay(grey.round().astype(np.uint8), found.boxes), out / f"{path.name}.png")
     return pd.concat(tables, ignore_index=True), seconds
 
 
-def photographs(detector: Detector, folder: Path, labels: Path, out: Path) -> None:
-    """Print the table of the labelled photographs; write overlays of all at the default score."""
+def photographs(usual: Detector, every: Detector, folder: Path, labels: Path, out: Path) -> None:
+    """Print figures of the labelled photographs; write overlays of all. usual: at its default score; every: from LEAST on."""
     truths, _ = read_truths(labels)
     out.mkdir(parents=True, exist_ok=True)
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif", ".tiff"))
-    table, seconds = found_in(detector, paths, out)
-    default = detector.look.score
+    paths = find_photographs([folder])
+    table, _ = found_in(every, paths)
     table.to_csv(out / "crystals.csv", index=False)
     crystals, known, left = read_found(out / "crystals.csv", truths)
     print(f"AP from score {LEAST}; precision and recall at the score with the best F1")
     print(shown(score_table(crystals, known)))
+    reported, seconds = found_in(usual, paths, out)
     at_default = []
     for name, truth in known.items():
-        rows = crystals[(crystals["image"] == name) & (crystals["score"] >= default)]
+        rows = reported[reported["image"] == name]
         boxes = rows[["x_px", "y_px", "width_px", "height_px", "angle_deg"]].to_numpy(np.float64, copy=True)
         boxes[:, 4] = np.radians(boxes[:, 4])
         at_default.append(match(boxes, rows["score"].to_numpy(np.float64), truth))
-    every = together(at_default)
-    hits = int(every.hits[:, 0].sum())
-    errors = figures(every)
-    precision, recall = hits / max(len(every.hits), 1), hits / max(every.labels, 1)
+    matched = together(at_default)
+    hits = int(matched.hits[:, 0].sum())
+    errors = figures(matched)
+    precision, recall = hits / max(len(matched.hits), 1), hits / max(matched.labels, 1)
     width, height = errors["width_error"], errors["height_error"]
-    print(f"at the default score {default:g}: precision {precision:.3f}, recall {recall:.3f}, errors {width:.3f}, {height:.3f}")
+    at = f"at the default score {usual.score:g}"
+    print(f"{at}: precision {precision:.3f}, recall {recall:.3f}, errors {width:.3f}, {height:.3f}")
     print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
     for line in left:
         print(line)
@@ -102,11 +103,11 @@ def main() -> None:
     args = parser.parse_args()
     if (args.photographs is None) != (args.labels is None):
         parser.error("give --photographs and --labels together")
-    detector = Detector(args.model, score=LEAST)
+    every = Detector(args.model, score=LEAST)
     if args.photographs is not None:
-        photographs(detector, args.photographs, args.labels, args.out)
+        photographs(Detector(args.model), every, args.photographs, args.labels, args.out)
     for path in args.validation:
-        print(path.name, ", ".join(f"{name} {100 * value:.1f}" for name, value in rendered(detector, path, args.first).items()))
+        print(path.name, ", ".join(f"{name} {100 * value:.1f}" for name, value in rendered(every, path, args.first).items()))
 
 
 if __name__ == "__main__":
