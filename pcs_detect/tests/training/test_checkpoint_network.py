@@ -68,7 +68,11 @@ def test_a_real_detector_finds_what_its_test_finds(random_tiny, tmp_path):
             expected = tested.target(i)["boxes"].numpy()
             assert len(expected) > 20
             assert (scores >= score).all()
-            np.testing.assert_allclose(boxes[:, :4], expected[:, :4], atol=2e-3)
+            # in any order: scores that differ in the last digit alone rank otherwise when threads share out the sums
+            assert len(boxes) == len(expected)
+            apart = np.abs(boxes[:, None, :4] - expected[None, :, :4]).max(-1)
+            assert (apart.min(0) < 2e-3).all()
+            assert (apart.min(1) < 2e-3).all()
 
 
 @pytest.mark.parametrize("name", [name for name, _ in configs.available()])
