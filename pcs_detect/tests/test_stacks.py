@@ -314,6 +314,11 @@ def test_later_pages_of_compressed_files_are_read(tmp_path, compression):
         np.testing.assert_allclose(grey_values(read_levels(frame).pixels), expected, atol=1)
 
 
+def grey_picture(mode):
+    """GREY in one of Pillow's modes; of 16 bits from black to white."""
+    return Image.fromarray(GREY.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(GREY).convert(mode)
+
+
 @pytest.mark.parametrize(("mode", "factor"), [("L", 1), ("RGB", 1), ("P", 1), ("I;16", 257), ("I", 257), ("F", 257)])
 def test_a_compression_that_python_lacks_is_read_by_pillow(tmp_path, monkeypatch, mode, factor):
     """tifffile leaves zstd to Python, which has it from 3.14 on."""
@@ -322,8 +327,7 @@ def test_a_compression_that_python_lacks_is_read_by_pillow(tmp_path, monkeypatch
         raise ModuleNotFoundError("No module named 'compression'")
 
     monkeypatch.setattr(tifffile.TiffPage, "asarray", failing)
-    image = Image.fromarray(GREY.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(GREY).convert(mode)
-    image.save(tmp_path / "a.tif", compression="zstd")
+    grey_picture(mode).save(tmp_path / "a.tif", compression="zstd")
     white = {"I": 255.0, "F": 255.0}.get(mode)
     np.testing.assert_allclose(read_photograph(tmp_path / "a.tif", white), GREY, atol=1e-3)
 
@@ -344,8 +348,7 @@ def test_a_compression_that_nothing_reads_is_named_with_what_to_do(tmp_path, mon
         raise ValueError("<COMPRESSION.JETRAW: 48124> requires the 'imagecodecs' package")
 
     monkeypatch.setattr(tifffile.TiffPage, "asarray", failing)
-    image = Image.fromarray(GREY.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(GREY).convert(mode)
-    image.save(tmp_path / "a.tif", compression="tiff_lzw")
+    grey_picture(mode).save(tmp_path / "a.tif", compression="tiff_lzw")
     with_tag(tmp_path / "a.tif", 259, 48124)
     with pytest.raises(DataError, match=r"a\.tif: a TIFF compressed as JETRAW.*pip install imagecodecs, or save it anew"):
         read_photograph(tmp_path / "a.tif")

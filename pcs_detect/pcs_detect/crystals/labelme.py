@@ -17,6 +17,7 @@ from PIL import Image
 from ..boxes import corners
 from ..errors import InputError
 from ..files import made_folder, written
+from ..results import file_digest
 
 Shape = Literal["polygon", "oriented_rectangle", "rotation"]
 LABEL = "crystal"
@@ -89,7 +90,7 @@ def write_labelme(
         return Written(path, f"{path} was changed since it was written, or is not of this project; it stays as it is")
     if photograph is None and picture.exists():
         own = (before or {}).get("picture_sha256")
-        if hashlib.sha256(picture.read_bytes()).hexdigest() not in (own, hashlib.sha256(content).hexdigest()):
+        if file_digest(picture) not in (own, hashlib.sha256(content).hexdigest()):
             return Written(path, f"{picture} is not of this project or was changed; it and its labels stay as they are")
     height, width = size
     document: dict[str, Any] = {
@@ -131,7 +132,7 @@ def own_picture(path: Path) -> bool:
     try:
         document = json.loads(labels.read_text(encoding="utf-8"))
         said = document[OWN]["picture_sha256"]
-        return document["imagePath"] == path.name and said == hashlib.sha256(path.read_bytes()).hexdigest()
+        return document["imagePath"] == path.name and said == file_digest(path)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

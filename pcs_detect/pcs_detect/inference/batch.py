@@ -321,11 +321,11 @@ def _changed(p: Photograph) -> str:
     """Why a photograph is no longer the file that the run found, in words; "" where it is."""
     try:
         with as_data_errors(p.path):
-            same = _source(p.path) == p.source
+            if _source(p.path) == p.source:
+                return ""
     except DataError as e:
         return shown(str(e))
-    told = "" if same else f"{p.path}: was changed while this run went on; start the command again when the file is whole"
-    return shown(told)
+    return shown(f"{p.path}: was changed while this run went on; start the command again when the file is whole")
 
 
 def _plain(p: Photograph) -> bool:

@@ -20,7 +20,7 @@ from ..photographs.grey import Grey, Matching, check_matching, check_white, grey
 from ..photographs.reading import read_scaled
 from . import tiling
 from .framing import framed
-from .look import SOUGHT, check_scales
+from .look import check_scales, sought_for
 from .networks import Network, open_network
 from .scales import joined
 from .tiling import Found
@@ -95,7 +95,7 @@ class Detector:
         if grey is not None:
             check_matching(grey)
         tiling.check_tiles(TILE if tile == "auto" else tile, 0 if overlap == "auto" else overlap)
-        sought = None if score is None else min(score, SOUGHT)
+        sought = None if score is None else sought_for(score)
         network = open_network(model, device, config=config, score=sought, iou=iou, amp=amp)
         self.network, self.device, self.source = network, network.device, network.source
         self.mean, self.deviation, self.look = network.mean, network.deviation, network.look
@@ -105,7 +105,7 @@ class Detector:
             tile -= tile % network.divisor
             tiling.check_tiles(tile, 0 if overlap == "auto" else overlap)
         self.score = self.look.score if score is None else score
-        self.sought = min(self.score, SOUGHT)
+        self.sought = sought_for(self.score)
         self.iou = self.look.iou if iou is None else iou
         self.grey: Matching = self.look.grey if grey is None else grey
         self.white, self.tile, self.overlap, self.batch_size, self.amp = white, tile, overlap, batch_size, amp

@@ -16,6 +16,11 @@ SOUGHT = 0.2  # score of what is looked for, at most: places and scales together
 SEEN = 800  # px of the longer side that the finest scale shows at least, if the photograph has them
 
 
+def sought_for(score: float) -> float:
+    """Score from which on a network looks for crystals, if these are reported from ``score`` on."""
+    return min(score, SOUGHT)
+
+
 @dataclass(frozen=True)
 class Look:
     """What suits a network, unless the user says otherwise.
@@ -56,8 +61,8 @@ class Look:
 
     @property
     def sought(self) -> float:
-        """Score from which on a network looks for crystals, if these are reported from ``score`` on."""
-        return min(self.score, SOUGHT)
+        """Score from which on a network looks for crystals (``sought_for``)."""
+        return sought_for(self.score)
 
     def sizes(self, scales: Sequence[float]) -> list[tuple[float, float]]:
         """The range of longer sides, in px as the network sees them, that counts at each of ``scales``, falling."""

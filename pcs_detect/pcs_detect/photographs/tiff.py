@@ -186,9 +186,8 @@ def _is_thumbnail(size: list[int], largest: list[int]) -> bool:
     shapes or of nearly that size, such as crops, are photographs of their own."""
     (short, long), (height, width) = size, largest
     expected = long * height / width
-    return (
-        long < width and 2 * long <= width + 1 and abs(short - expected) <= max(1.0, ALIKE * expected)
-    )  # both sides were rounded
+    # both sides were rounded
+    return long < width and 2 * long <= width + 1 and abs(short - expected) <= max(1.0, ALIKE * expected)
 
 
 def _taken(page: Any) -> float | None:
