@@ -7,7 +7,7 @@ from typing import Any
 
 from .arguments import above_zero, natural, nonempty, path, positive, prepare, up_to_one
 
-LOOK = ("score", "grey", "scales", "least", "most", "largest", "average")
+LOOK = ("score", "grey", "scales", "least", "most", "largest", "average", "views")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -51,6 +51,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default=None,
         help="a crystal's box is the mean of those that the places around it say: sides are nearer to the truth",
     )
+    look.add_argument("--views", type=positive, metavar="N", help="orientations in which it looks at photographs: 1, 2, 4 or 8")
     look.add_argument("--trained-on", metavar="TEXT", help="training data, in words")
     look.add_argument("--licence", metavar="TEXT")
     look.add_argument("--note", metavar="TEXT", help="a paragraph for the card")

@@ -20,10 +20,11 @@ from ..photographs.grey import Grey, Matching, check_matching, check_white, grey
 from ..photographs.reading import read_scaled
 from . import tiling
 from .framing import framed
-from .look import check_scales, sought_for
+from .look import check_scales, check_views, sought_for
 from .networks import Network, open_network
 from .scales import joined
 from .tiling import Found
+from .views import Views
 
 TILE = 1536  # px; twice as many on a side take 450 MB instead of 250
 OVERLAP = 256  # px
@@ -51,6 +52,9 @@ class Detector:
             whatever it is given into its own size.
         overlap: px of tiles; "auto" is enough for the crystals that count at a scale, and 256 where these have no limit.
             Crystals that span more may be missed, and are then warned of; see ``tiling.merge``.
+        views: 2, 4 or 8 orientations in which it looks at every photograph (test-time augmentation): surer crystals with nearer
+            sides in as many times the time, see ``views.Views``; 1 for the photograph as it is; None for what suits the
+            detector.
         batch_size: tiles that a checkpoint's network sees at once.
         amp: mixed precision, of checkpoints on a GPU.
 
@@ -82,6 +86,7 @@ class Detector:
         scale: float | Sequence[float] | Literal["auto"] = "auto",
         tile: int | Literal["auto"] | None = "auto",
         overlap: int | Literal["auto"] = "auto",
+        views: int | None = None,
         batch_size: int = 1,
         amp: bool = False,
     ) -> None:
@@ -91,6 +96,8 @@ class Detector:
         self.scales = None if scale == "auto" else _scales(scale)
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it takes at least 1 tile")
+        if views is not None:
+            check_views(views)
         check_white(white)
         if grey is not None:
             check_matching(grey)
@@ -107,13 +114,16 @@ class Detector:
         self.score = self.look.score if score is None else score
         self.sought = sought_for(self.score)
         self.iou = self.look.iou if iou is None else iou
+        self.views = self.look.views if views is None else views
+        if self.views > 1:
+            self.network = Views(network, self.views, self.iou)
         self.grey: Matching = self.look.grey if grey is None else grey
         self.white, self.tile, self.overlap, self.batch_size, self.amp = white, tile, overlap, batch_size, amp
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides about the crystals found, beside checkpoint and photograph."""
-        names = ("score", "iou", "grey", "mean", "deviation", "white", "tile", "overlap", "batch_size", "amp")
+        names = ("score", "iou", "grey", "mean", "deviation", "white", "tile", "overlap", "views", "batch_size", "amp")
         scales = list(self.look.scales if self.scales is None else self.scales)
         sizes = {"least": self.look.least, "most": None if math.isinf(self.look.most) else self.look.most}
         return {name: getattr(self, name) for name in names} | {"scale": scales, **(sizes if len(scales) > 1 else {})}

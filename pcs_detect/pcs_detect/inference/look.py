@@ -13,6 +13,7 @@ from ..photographs.grey import Matching, check_matching
 
 FINEST = 2.0  # a picture is magnified by so much at most
 SOUGHT = 0.2  # score of what is looked for, at most: places and scales together decide about what is reported
+VIEWS = (1, 2, 4, 8)  # orientations of a photograph that can be looked at
 SEEN = 800  # px of the longer side that the finest scale shows at least, if the photograph has them
 
 
@@ -34,6 +35,7 @@ class Look:
             longer ones to the coarser, as far as there are any.
         largest: px as the network sees them, of crystals in training.
         average: whether a crystal's box is the mean of what the places around it say (``decoding.averaged``).
+        views: orientations in which it looks at a photograph: 1, 2, 4 or 8 (``views.Views``).
     """
 
     score: float = 0.2
@@ -44,6 +46,7 @@ class Look:
     most: float = math.inf
     largest: float = 384.0
     average: bool = False
+    views: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", tuple(float(s) for s in self.scales))
@@ -52,6 +55,7 @@ class Look:
                 raise InputError(f"{name} is {value}; it takes a number from 0 to 1")
         check_matching(self.grey)
         check_scales(self.scales)
+        check_views(self.views)
         if not 0 <= self.least < self.most:
             raise InputError(f"sizes from {self.least} to {self.most} px; give two numbers, the smaller one first")
 
@@ -87,6 +91,12 @@ class Look:
                 break
             kept.append(scale)
         return tuple(kept)
+
+
+def check_views(count: int) -> None:
+    """Raises InputError for another number of orientations than those of VIEWS."""
+    if count not in VIEWS:
+        raise InputError(f"views is {count}; it takes {', '.join(map(str, VIEWS[:-1]))} or {VIEWS[-1]} orientations")
 
 
 def check_scales(scales: Sequence[float]) -> None:

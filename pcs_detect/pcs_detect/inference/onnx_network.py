@@ -18,7 +18,7 @@ from .averages import PART
 from .decoding import averaged, decoded, suppressed
 from .look import Look
 
-FORMAT = 2  # of what a file says about itself; newer ones are refused by name
+FORMAT = 3  # of what a file says about itself; newer ones are refused by name
 
 
 class OnnxNetwork:
