@@ -13,7 +13,7 @@ from .look import check_views
 from .networks import Network
 from .suppression import kept_ranks
 
-# (mirrored in x, mirrored in y, then transposed): as it is and its quarter turns, those that differ most first; then the mirrored
+# (mirrored in x, mirrored in y, then transposed): as it is and its quarter turns, the most different first; then mirrored
 ORIENTATIONS = (
     (False, False, False),
     (True, False, True),
