@@ -120,6 +120,16 @@ PROFILES = {
         Profile("published", 512),
         Profile("default", 40),
         Profile("preview", 8, denoiser="rgb", prefilter="NONE"),
+        # for training pictures lit by lamps: with so few paths it is the guides that keep small and faint crystals
+        Profile(
+            "economy",
+            4,
+            prefilter="FAST",
+            bounces=12,
+            diffuse_bounces=1,
+            glossy_bounces=4,
+            transmission_bounces=12,
+        ),
         # for bright-field scenes under modelled noise: nothing there scatters light, so few paths do
         Profile(
             "draft",
