@@ -355,12 +355,12 @@ def test_a_compression_that_nothing_reads_is_named_with_what_to_do(tmp_path, mon
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("bits", [1, 8])
-def test_a_palette_of_few_bits_gives_its_colours(tmp_path, bits):
-    """Its first entry is the lighter one."""
+@pytest.mark.parametrize(("bits", "unit"), [(1, 257), (8, 257), (1, 1), (8, 1)])
+def test_a_palette_of_few_bits_gives_its_colours(tmp_path, bits, unit):
+    """Its first entry is the lighter one; some programs write entries of 8 bits."""
     levels = GREY > 100
     palette = np.zeros((3, 2**bits), np.uint16)
-    palette[:, 0], palette[:, 1] = 200 * 257, 30 * 257
+    palette[:, 0], palette[:, 1] = 200 * unit, 30 * unit
     stored = levels if bits == 1 else levels.astype(np.uint8)
     options = {"extratags": [(320, "H", palette.size, palette.ravel().tolist(), True)]}
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", byteorder="<", metadata=None, **options)

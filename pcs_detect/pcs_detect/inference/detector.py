@@ -115,8 +115,7 @@ class Detector:
         self.sought = sought_for(self.score)
         self.iou = self.look.iou if iou is None else iou
         self.views = self.look.views if views is None else views
-        if self.views > 1:
-            self.network = Views(network, self.views, self.iou)
+        self._sees: Network = Views(network, self.views, self.iou) if self.views > 1 else network
         self.grey: Matching = self.look.grey if grey is None else grey
         self.white, self.tile, self.overlap, self.batch_size, self.amp = white, tile, overlap, batch_size, amp
 
@@ -195,7 +194,7 @@ class Detector:
             overlap = min(overlap, self.tile - tiling.STEP)
         parts: list[tuple[tiling.Tile, np.ndarray, np.ndarray]] = []
         for batch in _batches(tiling.tiles(size, self.tile, overlap), self.batch_size):
-            every = self.network.find([seen[t.y0 : t.y1, t.x0 : t.x1] for t in batch])
+            every = self._sees.find([seen[t.y0 : t.y1, t.x0 : t.x1] for t in batch])
             for place, (boxes, scores) in zip(batch, every):
                 good = (scores >= self.sought) & np.isfinite(boxes).all(1) & (boxes[:, 3] > 0)
                 good &= (boxes[:, 2] >= least) & (boxes[:, 2] < most)

@@ -288,7 +288,9 @@ def _interpreted(page: Any, levels: NDArray[Any], photometric: int, bits: Any) -
     if levels.ndim > 3:
         raise DataError(f"a page of shape {levels.shape}, axes {axes}; save each picture as a page of its own")
     if photometric == 3:
-        colours = np.asarray(page.colormap) >> 8
+        colours = np.asarray(page.colormap)
+        if colours.max(initial=0) > 255:  # some programs write 8 bits where the format has 16
+            colours = colours >> 8
         indices = levels.astype(np.uint8) if levels.dtype == bool else levels  # of one bit, which as truth values would select
         return colours.astype(np.uint8).T[indices], None
     if photometric == 0:
