@@ -99,6 +99,13 @@ def test_tiles_of_any_size_suit_the_strides_of_the_network(divisor):
         detector(Divided(divisor=64), tile=100, overlap=30)
 
 
+def test_a_step_that_tiles_cannot_keep_is_refused_unless_photographs_are_seen_whole():
+    pixels, boxes = photograph()
+    with pytest.raises(InputError, match=r"divisor is 48 px, which tiles cannot keep; it must divide 64, or give tile=None"):
+        detector(Divided(divisor=48))
+    assert all_found(detector(Divided(divisor=48), tile=None).predict(pixels), boxes, 0.6)
+
+
 def test_what_tiles_cut_is_left_out_with_a_warning():
     pixels = np.full((200, 600), 60, np.uint8)
     pixels[90:110, 40:560] = 200

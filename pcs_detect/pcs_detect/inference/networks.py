@@ -24,7 +24,7 @@ class Network(Protocol):
         source: which file it came from (file, sha256, ...), for settings.json.
         device: "cpu" or "cuda".
         mean, deviation: grey values of its training images, 0..255.
-        divisor: sides of images must be multiples of so many px.
+        divisor: sides of images must be multiples of so many px; it must divide 64 where photographs are cut into tiles.
         tiled: whether large photographs are cut into tiles for it.
         look: how it looks at photographs by default.
     """
