@@ -113,8 +113,8 @@ class Detector:
             tiling.check_tiles(tile, 0 if overlap == "auto" else overlap)
         if tile is not None and network.tiled and tiling.STEP % network.divisor:
             raise InputError(
-                f"the network's divisor is {network.divisor} px, which tiles cannot keep; it must divide {tiling.STEP}, or give "
-                "tile=None (--tile 0) to have photographs seen whole"
+                f"the network's divisor is {network.divisor} px, which tiles cannot keep; it must divide {tiling.STEP}, or "
+                "give tile=None (--tile 0) to have photographs seen whole"
             )
         self.score = self.look.score if score is None else score
         self.sought = sought_for(self.score)
