@@ -12,18 +12,20 @@ rate = 0.001
 crop = dict(type="RandomCrop", size=256, scale=(0.5, 2.0))
 microscope = [dict(type="microscope_pipeline", size=256, scale=(0.5, 2.0), min_edge=2.0)]
 published = [crop, dict(type="MinEdge", min_edge=2.0), dict(type="default_pipeline")]
+# noise first, then seen larger or smaller, as a detector that looks at several scales sees it
+zoomed = [dict(type="default_pipeline"), crop, dict(type="MinEdge", min_edge=2.0)]
 plain = [crop, dict(type="MinEdge", min_edge=2.0), dict(type="Rotate90"), dict(type="Flip")]
 
 model = dict(
     # of eight pictures of the first data set, drops as microscopes show them, six look like photographs, one is as noisy as the
-    # paper's, one is as rendered; of those that follow, scenes of the paper, seven have its noise
+    # paper's, one is as rendered; of those that follow, scenes of the paper, seven have its noise, three of them before the zoom
     # half of all have their grey values matched, as photographs have
     data_preprocessor=dict(
         augment=dict(
             _delete_=True,
             each=[
                 [microscope] * 6 + [published] + [plain],
-                [published] * 7 + [plain],
+                [published] * 4 + [zoomed] * 3 + [plain],
             ],
         ),
         matched=0.5,
