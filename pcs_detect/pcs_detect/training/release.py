@@ -99,6 +99,7 @@ def _card(
         f"| licence | {about.get('licence', 'not said')} |",
         f"| looks at photographs at | {', '.join(f'{s:g}' for s in look.scales)} times their size |",
         f"| sizes that count at each, px | {limit} |",
+        f"| orientations in which it looks | {look.views} |",
         f"| least score | {look.score:g} |",
         f"| checkpoint, SHA-256 | {source['sha256']} |",
         "",
