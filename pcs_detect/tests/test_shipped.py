@@ -56,7 +56,7 @@ def test_any_size_will_do(detector):
 
 def test_a_file_that_reports_doubtful_crystals_looks_for_them(detector, tmp_path):
     content = shipped().read_bytes()
-    doubtful = content.replace(b'"score": 0.45', b'"score": 0.10')
+    doubtful = content.replace(b'"score": 0.47', b'"score": 0.10')
     assert doubtful != content
     (tmp_path / "doubtful.onnx").write_bytes(doubtful)
     picture = drop()[0].astype(np.float32)
@@ -91,7 +91,7 @@ def test_other_files_are_refused_by_name(tmp_path):
     for name in ("half.onnx", "text.onnx", "absent.onnx"):
         with pytest.raises(DataError, match=name):
             Detector(tmp_path / name)
-    newer = content.replace(b'{"format": 2,', b'{"format": 9,')
+    newer = content.replace(b'{"format": 3,', b'{"format": 9,')
     assert newer != content
     (tmp_path / "newer.onnx").write_bytes(newer)
     with pytest.raises(DataError, match="newer version"):
