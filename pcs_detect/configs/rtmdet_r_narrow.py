@@ -18,7 +18,7 @@ plain = [crop, dict(type="MinEdge", min_edge=2.0), dict(type="Rotate90"), dict(t
 
 model = dict(
     # of eight pictures of the first data set, drops as microscopes show them, six look like photographs, one is as noisy as the
-    # paper's, one is as rendered; of those that follow, scenes of the paper, seven have its noise, three of them before the zoom
+    # paper's, one is as rendered; of those that follow, scenes of the paper, seven have its noise, three before the zoom
     # half of all have their grey values matched, as photographs have
     data_preprocessor=dict(
         augment=dict(
