@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..boxes import Floats, to_le90
 from ..overlaps import overlapping_pairs
@@ -11,8 +12,10 @@ SAME = 0.5  # IoU from which on two boxes may be of one crystal
 PART = 0.5  # of a box's score: those of less say nothing about it
 POWER = 6  # of the IoU in a box's weight: 0.9 counts thirty times as much as 0.5
 
+Pairs = tuple[NDArray[np.intp], NDArray[np.intp], Floats]
 
-def mean_boxes(first: Floats, rates: Floats, boxes: Floats, scores: Floats) -> Floats:
+
+def mean_boxes(first: Floats, rates: Floats, boxes: Floats, scores: Floats, pairs: Pairs | None = None) -> Floats:
     """(K, 5) le90: each of ``first`` as the mean of itself and those of ``boxes`` that are of the same crystal.
 
     Those have IoU >= SAME with it and at least PART of its score; their weights are score * IoU ** POWER. Means are taken of
@@ -24,8 +27,9 @@ def mean_boxes(first: Floats, rates: Floats, boxes: Floats, scores: Floats) -> F
         rates: (K,) their scores.
         boxes: (N, 5) all boxes.
         scores: (N,) their scores, > 0.
+        pairs: ``overlapping_pairs(first, boxes, SAME)``, where these are known.
     """
-    i, j, overlap = overlapping_pairs(first, boxes, SAME)
+    i, j, overlap = overlapping_pairs(first, boxes, SAME) if pairs is None else pairs
     near = scores[j] >= rates[i] * PART
     i, j, overlap = i[near], j[near], overlap[near]
     weight = scores[j] * overlap**POWER

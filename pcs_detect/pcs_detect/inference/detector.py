@@ -108,14 +108,14 @@ class Detector:
         self.mean, self.deviation, self.look = network.mean, network.deviation, network.look
         if tile == "auto":
             tile = TILE if network.tiled else None
-        elif tile is not None and network.tiled and tile % network.divisor:
+        if tile is not None and network.tiled:
+            if tiling.STEP % network.divisor:
+                raise InputError(
+                    f"the network's divisor is {network.divisor} px, which tiles cannot keep; it must divide {tiling.STEP}, or "
+                    "give tile=None (--tile 0) to have photographs seen whole"
+                )
             tile -= tile % network.divisor
             tiling.check_tiles(tile, 0 if overlap == "auto" else overlap)
-        if tile is not None and network.tiled and tiling.STEP % network.divisor:
-            raise InputError(
-                f"the network's divisor is {network.divisor} px, which tiles cannot keep; it must divide {tiling.STEP}, or "
-                "give tile=None (--tile 0) to have photographs seen whole"
-            )
         self.score = self.look.score if score is None else score
         self.sought = sought_for(self.score)
         self.iou = self.look.iou if iou is None else iou

@@ -9,7 +9,6 @@ from ..boxes import Floats, to_le90
 from ..overlaps import overlapping_pairs
 from ..photographs.grey import Grey
 from .averages import SAME, mean_boxes
-from .look import check_views
 from .networks import Network
 from .suppression import kept_ranks
 
@@ -37,13 +36,9 @@ class Views:
         network: that looks.
         count: of orientations: 1, 2 or 4 (quarter turns), or 8 (mirrored as well); it takes as many times longer.
         iou: of boxes that overlap by more, one stays.
-
-    Raises:
-        InputError: another count.
     """
 
     def __init__(self, network: Network, count: int, iou: float) -> None:
-        check_views(count)
         self.network, self.iou, self.orientations = network, iou, ORIENTATIONS[:count]
         self.source, self.device, self.look = network.source, network.device, network.look
         self.mean, self.deviation = network.mean, network.deviation
@@ -61,8 +56,8 @@ class Views:
         view = np.repeat(np.arange(len(found)), [len(s) for _, s in found])
         order = np.argsort(-scores, kind="stable")
         first = order[kept_ranks(boxes[order], self.iou)]
-        means = mean_boxes(boxes[first], scores[first], boxes, scores)
-        i, j, _ = overlapping_pairs(boxes[first], boxes, SAME)
+        i, j, _ = pairs = overlapping_pairs(boxes[first], boxes, SAME)
+        means = mean_boxes(boxes[first], scores[first], boxes, scores, pairs)
         best = np.zeros((len(found), len(first)))
         best[view[first], np.arange(len(first))] = scores[first]  # a box without area overlaps nothing, not even itself
         np.maximum.at(best, (view[j], i), scores[j])

@@ -81,15 +81,15 @@ def test_the_detector_that_ships_finds_the_crystals_that_its_weights_find(averag
     content = read_checkpoint(shipped(".pth"))
     content["meta"]["settings"]["look"] = {**content["meta"]["settings"]["look"], "average": average}
     write_checkpoint(content, weights_file)
-    # in one orientation: the mean of several has boxes at the limit as well
-    file, looks_alike = (Detector(f, "cpu", score=0.1, views=1) for f in (shipped(), weights_file))
+    scale = "auto" if average else 1  # several scales make means as well
+    file, looks_alike = (Detector(f, "cpu", score=0.1, scale=scale, views=1) for f in (shipped(), weights_file))
     file.network.look = looks_alike.look
     one, other = (d.detect(pixels.clip(0, 255).astype(np.float32)) for d in (file, looks_alike))
     assert len(one.boxes) > 100
     assert abs(len(one.boxes) - len(other.boxes)) <= 0.001 * len(one.boxes) + 1
     best = rotated_iou(one.boxes, other.boxes).max(1)
-    # which boxes are averaged, over places or scales, may change where an overlap or a score is just at the limit
-    assert (best > 0.99).mean() >= (0.99 if average else 0.998)
+    # which boxes are averaged may change where an overlap or a score is just at the limit
+    assert (best > 0.99).mean() >= (0.99 if average else 0.999)
     assert best.min() > 0.95 or not average
     np.testing.assert_allclose(np.sort(one.scores)[-50:], np.sort(other.scores)[-50:], atol=1e-3)
 
