@@ -58,6 +58,15 @@ def test_commands_are_understood(page):
 def test_files_that_are_named_exist(page):
     text = page.read_text()
     named = re.findall(r"`((?:examples|benchmarks|docs|tests|pcs_augment|pcs_render|pcs_detect)/[\w/.-]+\.\w+)`", text)
-    named += [m for m in re.findall(r"\]\((?!https?:)([^)#]+)", text) if not m.endswith("gallery.md")]
     for name in named:
         assert (ROOT / name).exists() or (page.parent / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page):
+    """From where the page lies; those of the site stay on it, since only docs/ is published."""
+    docs = ROOT / "docs"
+    for name in re.findall(r"\]\((?!\w+:)([^)#\s]+)", FENCE.sub("", page.read_text())):
+        target = (page.parent / name).resolve()
+        assert target.exists() or target.name == "gallery.md", f"{name} does not exist"
+        assert not page.is_relative_to(docs) or target.is_relative_to(docs), f"{name} is not part of the site"
