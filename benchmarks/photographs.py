@@ -29,6 +29,7 @@ from pcs_detect.evaluation.score import figures, match, read_found, score_table,
 from pcs_detect.inference.detector import Detector
 from pcs_detect.labels.truth import read_truths
 from pcs_detect.photographs.finding import find_photographs
+from pcs_detect.photographs.fringes import Fringes
 from pcs_detect.photographs.reading import read_photograph
 
 LEAST = 0.05  # score from which average precision is taken
@@ -99,13 +100,15 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, help="their labels, as pcs-detect score takes them")
     parser.add_argument("--validation", type=Path, nargs="*", default=[], help="PCS JSON files")
     parser.add_argument("--first", type=int, help="so many pictures of each (default: all)")
+    parser.add_argument("--keep-fringes", action="store_true", help="as predict has it")
     parser.add_argument("--out", type=Path, default=Path("out/photographs"), help="folder for overlays (default: %(default)s)")
     args = parser.parse_args()
     if (args.photographs is None) != (args.labels is None):
         parser.error("give --photographs and --labels together")
-    every = Detector(args.model, score=LEAST)
+    fringes: Fringes = "keep" if args.keep_fringes else "remove"
+    every = Detector(args.model, score=LEAST, fringes=fringes)
     if args.photographs is not None:
-        photographs(Detector(args.model), every, args.photographs, args.labels, args.out)
+        photographs(Detector(args.model, fringes=fringes), every, args.photographs, args.labels, args.out)
     for path in args.validation:
         print(path.name, ", ".join(f"{name} {100 * value:.1f}" for name, value in rendered(every, path, args.first).items()))
 

@@ -19,7 +19,7 @@ plain = [crop, dict(type="MinEdge", min_edge=2.0), dict(type="Rotate90"), dict(t
 model = dict(
     # of eight pictures of the first data set, drops as microscopes show them, six look like photographs, one is as noisy as the
     # paper's, one is as rendered; of those that follow, scenes of the paper, seven have its noise, three before the zoom
-    # half of all have their grey values matched, as photographs have
+    # half of all have their grey values matched, as photographs have; fringes are taken out, as of photographs
     data_preprocessor=dict(
         augment=dict(
             _delete_=True,
@@ -29,6 +29,7 @@ model = dict(
             ],
         ),
         matched=0.5,
+        fringes="remove",
     ),
     backbone=dict(widen_factor=0.25, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=48),

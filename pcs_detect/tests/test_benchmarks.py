@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="a part of the r
 class Moved(Detector):
     """Finds crystals elsewhere when it is asked for doubtful ones too, as detectors do whose scales vouch for each other."""
 
-    def __init__(self, model, score=None):
-        super().__init__(FixedNetwork(), score=score)
+    def __init__(self, model, score=None, fringes="remove"):
+        super().__init__(FixedNetwork(), score=score, fringes=fringes)
 
     def detect(self, grey):
         found = super().detect(grey)

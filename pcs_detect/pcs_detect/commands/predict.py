@@ -60,6 +60,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="level that is white, such as 4095 of a 12-bit camera (default: the smallest full scale that holds all pixels)",
     )
     p.add_argument(
+        "--keep-fringes",
+        action="store_true",
+        help="leave periodic patterns as they are, which are otherwise taken out of photographs that have any",
+    )
+    p.add_argument(
         "--scale",
         type=above_zero,
         nargs="+",
@@ -129,6 +134,7 @@ def _predict(args: argparse.Namespace, arguments: list[str]) -> None:
         iou=args.iou,
         grey=args.grey,
         white=args.white,
+        fringes="keep" if args.keep_fringes else "remove",
         scale="auto" if args.scale is None else args.scale,
         tile="auto" if args.tile is None else args.tile or None,
         overlap="auto" if args.overlap is None else args.overlap,

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..crystals.tables import crystal_table
 from ..errors import InputError
+from ..photographs.fringes import Fringes, check_fringes, without_fringes
 from ..photographs.grey import Grey, Matching, check_matching, check_white, grey_values, matched
 from ..photographs.reading import read_scaled
 from . import tiling
@@ -44,6 +45,8 @@ class Detector:
         iou: of boxes that overlap by more, the one with the highest score stays; None for what suits the detector.
         grey: how grey values are brought to those of training, see ``photographs.grey.matched``; None for what suits.
         white: see ``photographs.grey.grey_values``.
+        fringes: "remove" takes periodic patterns out of photographs that have any, see ``photographs.without_fringes``; "keep"
+            leaves them.
         scale: "auto" for the scales that suit the detector and the photograph: a coarser one shows it the larger crystals. Or
             the one at which it looks, or several, the largest first: at 0.5 photographs are halved. Results are in px of
             the photograph; a crystal found at two scales is one, and surer (``scales.joined``).
@@ -83,6 +86,7 @@ class Detector:
         iou: float | None = None,
         grey: Matching | None = None,
         white: float | None = None,
+        fringes: Fringes = "remove",
         scale: float | Sequence[float] | Literal["auto"] = "auto",
         tile: int | Literal["auto"] | None = "auto",
         overlap: int | Literal["auto"] = "auto",
@@ -101,6 +105,7 @@ class Detector:
         check_white(white)
         if grey is not None:
             check_matching(grey)
+        check_fringes(fringes)
         tiling.check_tiles(TILE if tile == "auto" else tile, 0 if overlap == "auto" else overlap)
         sought = None if score is None else sought_for(score)
         network = open_network(model, device, config=config, score=sought, iou=iou, amp=amp)
@@ -122,14 +127,16 @@ class Detector:
         self.views = self.look.views if views is None else views
         self._sees: Network = Views(network, self.views, self.iou) if self.views > 1 else network
         self.grey: Matching = self.look.grey if grey is None else grey
-        self.white, self.tile, self.overlap, self.batch_size, self.amp = white, tile, overlap, batch_size, amp
+        self.white, self.fringes, self.tile, self.overlap = white, fringes, tile, overlap
+        self.batch_size, self.amp = batch_size, amp
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides about the crystals found, beside checkpoint and photograph."""
-        names = ("score", "iou", "grey", "mean", "deviation", "white", "tile", "overlap", "views", "batch_size", "amp")
+        seen = ("grey", "mean", "deviation", "white", "fringes", "tile", "overlap", "views")
         scales = list(self.look.scales if self.scales is None else self.scales)
         sizes = {"least": self.look.least, "most": None if math.isinf(self.look.most) else self.look.most}
+        names = ("score", "iou", *seen, "batch_size", "amp")
         return {name: getattr(self, name) for name in names} | {"scale": scales, **(sizes if len(scales) > 1 else {})}
 
     @property
@@ -176,7 +183,8 @@ class Detector:
         At every scale a frame of background goes around the photograph (``framing.framed``), so that crystals at its four
         borders are found alike; crystals centred in the frame are none.
         """
-        brought = matched(grey, self.grey, self.mean, self.deviation)
+        plain = without_fringes(grey) if self.fringes == "remove" else grey
+        brought = matched(plain, self.grey, self.mean, self.deviation)
         scales = self.scales or self.look.needed((grey.shape[0], grey.shape[1]))
         found = [self._at(brought, scale, sizes) for scale, sizes in zip(scales, self.look.sizes(scales))]
         whole = joined(found, self.iou)

@@ -2,6 +2,7 @@
 
 from .finding import find_photographs, search
 from .frames import Frame, Projection, Scale
+from .fringes import without_fringes
 from .grey import Grey, Matching, grey_values, matched
 from .reading import Levels, frames_of, read_levels, read_photograph
 
@@ -19,4 +20,5 @@ __all__ = [
     "read_levels",
     "read_photograph",
     "search",
+    "without_fringes",
 ]

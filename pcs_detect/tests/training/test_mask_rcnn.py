@@ -138,6 +138,7 @@ def test_noise_moves_masks_with_the_image():
     [
         ({"size": 0}, "size is 0"),
         ({"matched": 0.5}, "matched is 0.5; Mask R-CNN"),
+        ({"fringes": "remove"}, "fringes is 'remove'; Mask R-CNN"),
         ({"clahe": {"clip": 2}}, "clip_limit and tiles"),
         ({"clahe": {"clip_limit": -2}}, "clip_limit of CLAHE is -2"),
     ],

@@ -1,5 +1,6 @@
 """The way of a batch into the detector."""
 
+import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
@@ -9,6 +10,7 @@ from mmrotate.structures.bbox import RotatedBoxes
 
 import pcs_augment as pa
 from pcs_detect.errors import InputError
+from pcs_detect.photographs import without_fringes
 from pcs_detect.training.models.preprocessor import CrystalPreprocessor
 
 NOISE = [dict(type="GaussianNoise", p=1.0), dict(type="Rotate90"), dict(type="Flip")]
@@ -130,6 +132,24 @@ def preprocess_at(epoch: int, s, seed: int = 0) -> torch.Tensor:
     return CrystalPreprocessor(augment=NOISE, seed=seed)(batch(s), training=True)["inputs"]
 
 
+def test_fringes_go_after_the_noise_and_in_evaluation_too():
+    """As the noise pipeline made them; what has none is untouched, whatever else is in the batch."""
+    fringed, plain = sample(1, 128, 160), sample(2, 128, 160)
+    for image, _ in (fringed, plain):
+        image[:] = torch.clamp(image / 20.0 + 120, 0, 255).to(torch.uint8)
+    steps = [dict(type="InterferenceLayer", p=1.0), dict(type="GaussianNoise", p=1.0)]
+    make = dict(mean=0.0, std=1.0, augment=dict(each=[steps, None]), seed=4)
+    plain[1].set_metainfo({"source": 1})
+    kept = CrystalPreprocessor(**make)(batch(fringed, plain), training=True)["inputs"]
+    removed = CrystalPreprocessor(**make, fringes="remove")(batch(fringed, plain), training=True)["inputs"]
+    np.testing.assert_array_equal(removed[0, 0], without_fringes(kept[0, 0].numpy()))
+    assert removed[0].std() < 0.8 * kept[0].std()
+    assert torch.equal(removed[1], kept[1])
+    again = (torch.clamp(kept[0], 0, 255).to(torch.uint8), fringed[1])
+    seen = CrystalPreprocessor(mean=0.0, std=1.0, fringes="remove")(batch(again))["inputs"][0, 0]
+    np.testing.assert_array_equal(seen, without_fringes(again[0][0].float().numpy()))
+
+
 def test_grey_values_of_some_are_matched_as_those_of_photographs_are():
     samples = [sample(i, 32, 48) for i in range(200)]
     make = dict(mean=100.0, std=50.0)
@@ -191,6 +211,7 @@ def test_mixed_precision_leaves_the_noise_alone():
         (dict(std=0.0), "std"),
         (dict(pad_size_divisor=0), "pad_size_divisor"),
         (dict(matched=1.5), r"matched is 1\.5"),
+        (dict(fringes="maybe"), "'maybe' is neither"),
     ],
 )
 def test_wrong_settings_are_named(arguments, message):

@@ -44,6 +44,8 @@ class MaskPreprocessor(CrystalPreprocessor):
         super().__init__(**arguments)
         if self.matched:
             raise InputError(f"matched is {self.matched}; Mask R-CNN takes grey values as they are or with clahe: leave it out")
+        if self.fringes != "keep":
+            raise InputError(f"fringes is {self.fringes!r}; Mask R-CNN takes pictures as they are or with clahe: leave it out")
         if size < 1:
             raise InputError(f"size is {size}; images are fitted into a square of at least 1 px")
         self.size, self.clahe = int(size), None if clahe is None else _checked(clahe)

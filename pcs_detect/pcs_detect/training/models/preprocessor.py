@@ -23,6 +23,7 @@ from mmrotate.registry import MODELS
 from mmrotate.structures.bbox import RotatedBoxes
 
 from ...errors import InputError
+from ...photographs.fringes import Fringes, check_fringes, without_fringes
 
 PIPELINES = ["default_pipeline", "microscope_pipeline"]
 CHOICE = 0xFFFF  # tag of the stream that chooses among pipelines: no step has it
@@ -44,7 +45,8 @@ class CrystalPreprocessor(BaseDataPreprocessor):
     grey values span at most ``threshold`` 8-bit levels after it, are no longer targets. matched: chance, in training, that the
     grey values of a picture are brought to ``mean`` and U(0.5, 1) times ``std`` at last, by a factor of 3 at most, as those of
     photographs are at prediction (``photographs.grey.matched``); U because the walls of wells make photographs richer in
-    contrast than their crystals.
+    contrast than their crystals. fringes: "remove" takes periodic patterns out of pictures that have any, in training after the
+    noise, as ``Detector`` does with photographs (``photographs.without_fringes``); on the CPU, 6 ms for 256 x 256 px.
 
     Takes what CrystalDataset gives: ``inputs`` a list of (1, H, W) uint8 and ``data_samples``. Gives inputs (B, 1, H', W')
     float32 and the samples with ``pad_shape`` and ``batch_input_shape`` set. Images of one batch may differ in size.
@@ -60,6 +62,7 @@ class CrystalPreprocessor(BaseDataPreprocessor):
         min_edge: float = 0.0,
         threshold: int = 0,
         matched: float = 0.0,
+        fringes: Fringes = "keep",
     ) -> None:
         super().__init__(non_blocking=True)
         if not std > 0:
@@ -68,7 +71,8 @@ class CrystalPreprocessor(BaseDataPreprocessor):
             raise InputError(f"pad_size_divisor is {pad_size_divisor}; it must be at least 1")
         if not 0 <= matched <= 1:
             raise InputError(f"matched is {matched}; the chance that grey values are matched lies between 0 and 1")
-        self.matched = float(matched)
+        check_fringes(fringes)
+        self.matched, self.fringes = float(matched), fringes
         self.mean, self.std, self.divisor = float(mean), float(std), int(pad_size_divisor)
         self.seed = seed
         each = [alternatives(a) for a in of_each(augment)]
@@ -83,7 +87,10 @@ class CrystalPreprocessor(BaseDataPreprocessor):
         with torch.autocast(images[0].device.type, enabled=False):
             if training and self.pipelines:
                 images, samples = self._augmented(images, samples, epoch)
-            images = [(i * 255 if i.is_floating_point() else i.float()).sub(self.mean).div(self.std) for i in images]
+            images = [i * 255 if i.is_floating_point() else i.float() for i in images]
+            if self.fringes == "remove":
+                images = [torch.from_numpy(without_fringes(i[0].cpu().numpy()))[None].to(i.device) for i in images]
+            images = [i.sub(self.mean).div(self.std) for i in images]
             if training and self.matched:
                 self._match(images, samples, epoch)
         samples = self.cast_data(samples)
