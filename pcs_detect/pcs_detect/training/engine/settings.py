@@ -52,7 +52,7 @@ UNTESTED = (
     "model.backbone.init_cfg",
     "model.backbone.frozen_stages",
     "model.backbone.norm_eval",
-    *(f"model.data_preprocessor.{key}" for key in ("augment", "seed", "min_edge", "threshold", "matched")),
+    *(f"model.data_preprocessor.{key}" for key in ("augment", "seed", "min_edge", "threshold", "matched", "fringes")),
 )
 
 
