@@ -77,6 +77,19 @@ def test_grain_alone_comes_back_untouched(noise):
         assert without_fringes(grey) is grey
 
 
+@pytest.mark.parametrize("count", range(2, 8))
+@pytest.mark.parametrize("noise", [0.0, 3.0])
+def test_equal_crystals_in_a_row_are_no_fringes(count, noise):
+    rng = np.random.default_rng(count)
+    for height, width in ((384, 384), (240, 320)):
+        y, x = np.mgrid[:height, :width]
+        grey = 140 + rng.normal(0, noise, (height, width))
+        for k in range(count):
+            grey[(abs(y - 20 - 30 * k) < 8) & (abs(x - 150) < 40)] = 200
+        grey = grey.astype(np.float32)
+        assert without_fringes(grey) is grey
+
+
 def test_a_photograph_turned_is_the_same_photograph():
     grey = scene(5, 300, 420) * 0.7 + waves(300, 420, 9.0, 0.4, 25) + 30
     clean = without_fringes(grey)
