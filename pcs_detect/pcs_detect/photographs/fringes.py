@@ -21,7 +21,7 @@ GROWN = 7  # places across which a peak may spread
 AROUND = 21  # places across that are the surroundings
 ALONG = (2, 12)  # places nearer to the middle and farther from it, likewise
 PARTS = 4  # of the picture across and down
-SPREAD = 0.7  # median over mean of a pattern's energy in these parts, at least: fringes 0.8 and more, a row of crystals 0.6 and less
+SPREAD = 0.7  # median over mean of a pattern's energy in these parts: fringes have 0.8 and more, a row of crystals 0.6 and less
 FAINTEST = 0.002  # grey levels that count as nothing
 LEVELS = 16  # per unit of ln: the median filter takes 8 bits
 
@@ -31,9 +31,10 @@ def without_fringes(grey: Grey) -> Grey:
 
     Such a pattern is a few peaks in the spectrum that rise far above all around them. The straight edges of crystals are lines
     through the middle of the spectrum, so what does not rise above its neighbours on such a line is left as well. Peaks are
-    lowered to the median of their surroundings, unless what goes lies in a part of the picture alone, as crystals in a row do. A
-    photograph without such a pattern comes back as it is, and so does one with a side below 64 px. The picture's own borders are no edges: what their difference adds to the spectrum is set aside first (Moisan
-    2011, "Periodic plus smooth image decomposition").
+    lowered to the median of their surroundings, unless what goes lies in a part of the picture alone, as crystals in a row do.
+    A photograph without such a pattern comes back as it is, and so does one with a side below 64 px. The picture's own borders
+    are no edges: what their difference adds to the spectrum is set aside first (Moisan 2011, "Periodic plus smooth image
+    decomposition").
 
     Args:
         grey: (H, W), 0 .. 255.
