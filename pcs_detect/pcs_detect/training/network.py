@@ -60,6 +60,7 @@ class CheckpointNetwork:
         given = [getattr(preprocessor, k, None) for k in ("mean", "std")]
         self.mean, self.deviation = (v if isinstance(v, float) else own for v, own in zip(given, GREY))
         self.divisor = int(getattr(preprocessor, "divisor", 1))
+        preprocessor.fringes = "keep"  # the detector takes them out of whole photographs, whose grey values are matched by now
         self.tiled = not hasattr(preprocessor, "size")  # Mask R-CNN fits whatever it is given into its own size
 
     @torch.inference_mode()

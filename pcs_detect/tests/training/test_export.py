@@ -194,6 +194,18 @@ def test_a_checkpoint_averages_as_a_file_does(ships, staged, image, tmp_path):
     np.testing.assert_allclose(boxes[:, :4], expected[:, :4], atol=1e-2)
 
 
+def test_a_checkpoint_that_learnt_without_fringes_leaves_them_to_the_detector(staged, tmp_path):
+    """So it gives what the file exported from it gives: grey values come matched, beyond white too, and in tiles."""
+    content = read_checkpoint(staged)
+    content["meta"]["settings"]["model"]["data_preprocessor"]["fringes"] = "remove"
+    write_checkpoint(content, tmp_path / "removing.pth")
+    fringed = grey((128, 160)) * 0.3 + 150 + 120 * np.sin(np.arange(160, dtype=np.float32))
+    every = [CheckpointNetwork(p, "cpu", score=0.02, iou=0.3).find([fringed])[0] for p in (staged, tmp_path / "removing.pth")]
+    assert len(every[0][1]) > 5
+    for mine, other in zip(*every):
+        np.testing.assert_array_equal(mine, other)
+
+
 def prepared(model, image):
     from mmdet.structures import DetDataSample
 
