@@ -56,7 +56,7 @@ class CheckpointNetwork:
             self.score, self.iou = parts[0].test_cfg.score_thr, parts[0].test_cfg.nms.iou_threshold
             for test in tests:
                 test.update(score_thr=self.score * PART, max_per_img=EVERY, nms={**test.nms, "iou_threshold": ANY})
-        preprocessor = self.model.data_preprocessor
+        preprocessor: Any = self.model.data_preprocessor
         given = [getattr(preprocessor, k, None) for k in ("mean", "std")]
         self.mean, self.deviation = (v if isinstance(v, float) else own for v, own in zip(given, GREY))
         self.divisor = int(getattr(preprocessor, "divisor", 1))
