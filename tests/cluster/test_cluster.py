@@ -135,7 +135,7 @@ def rendered(log: Path) -> list[Note]:
     return [n for n in notes(log) if n.what == "begins"]
 
 
-def wait_until(condition, seconds=60.0):
+def wait_until(condition, seconds=240.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -207,7 +207,7 @@ def test_a_driver_that_is_interrupted_or_killed_is_taken_up_by_the_next(machines
         try:
             wait_until(lambda seen=seen: len(rendered(log)) >= seen + 8)
             driver.send_signal(ending)
-            _, said = driver.communicate(timeout=30)
+            _, said = driver.communicate(timeout=120)
         finally:
             driver.kill()
             driver.wait()
