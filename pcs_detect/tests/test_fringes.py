@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from fixed_network import FixedNetwork
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from test_views import Told
 
 from pcs_detect.errors import InputError
 from pcs_detect.inference.detector import Detector
@@ -105,28 +107,16 @@ def test_grey_values_stay_within_black_and_white():
     assert clean.max() <= 255
 
 
-class Looking:
-    """A network that keeps what it was shown."""
-
-    device, mean, deviation, divisor, tiled = "cpu", 132.6, 61.2, 32, True
-
-    def __init__(self):
-        self.look, self.source, self.shown = Look(grey="none"), {}, []
-
-    def find(self, images):
-        self.shown += images
-        return [(np.zeros((0, 5)), np.zeros(0)) for _ in images]
-
-
 def test_the_detector_sees_photographs_without_fringes_unless_told_otherwise():
     grey = scene(1, 256, 256) * 0.7 + waves(256, 256, 7.0, 0.3, 30) + 30
     shown = {}
     for fringes in ("remove", "keep"):
-        network = Looking()
+        network = Told((np.zeros((0, 5)), np.zeros(0)))
+        network.look = Look(grey="none")
         detector = Detector(network, fringes=fringes)
         detector.detect(grey)
         assert detector.settings["fringes"] == fringes
-        (seen,) = network.shown
+        (seen,) = network.seen
         before = (np.array(seen.shape) - 256) // 2
         shown[fringes] = seen[before[0] : before[0] + 256, before[1] : before[1] + 256]
     np.testing.assert_array_equal(shown["keep"], grey)
@@ -135,4 +125,4 @@ def test_the_detector_sees_photographs_without_fringes_unless_told_otherwise():
 
 def test_another_word_is_refused():
     with pytest.raises(InputError, match="fringes are given as remove or keep; 'maybe' is neither"):
-        Detector(Looking(), fringes="maybe")
+        Detector(FixedNetwork(), fringes="maybe")

@@ -1,12 +1,10 @@
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tiny_training import write_config, write_data
@@ -150,12 +148,8 @@ def test_several_processes_write_the_detections_of_one(trained, setting, tmp_pat
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("AP50 ") == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]
-    number = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
     for name in ("metrics.json", "detections.json", "results.json"):
-        one, two = ((tmp_path / folder / name).read_text() for folder in ("one", "two"))
-        assert number.sub("x", one) == number.sub("x", two)
-        # some processors round the last bit otherwise with another number of threads
-        np.testing.assert_allclose(*(np.array(number.findall(text), float) for text in (one, two)), rtol=1e-5, atol=1e-5)
+        assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()
 
 
 def test_detections_are_a_data_set(trained, setting, tmp_path):
