@@ -34,6 +34,7 @@ model = dict(
     backbone=dict(widen_factor=0.25, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=48),
     bbox_head=dict(in_channels=48, feat_channels=48),
+    test_cfg=dict(nms=dict(iou_threshold=0.5)),  # transparent crystals lie one above another
 )
 train_dataloader = dict(batch_size=8)
 train_cfg = dict(max_epochs=epochs, val_interval=10)

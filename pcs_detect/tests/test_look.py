@@ -127,13 +127,32 @@ def test_joined_scales_hold_no_box_twice_and_lose_none_that_lies_apart(first, se
         assert np.abs(corners(whole.boxes) - corners(box[None])).max((1, 2)).min() < 1e-6
 
 
-def test_parts_of_a_large_crystal_are_not_crystals():
+def test_parts_of_a_large_crystal_are_doubted():
     large, part, beside = [50.0, 50, 80, 60, 0.1], [40.0, 50, 16, 12, 0.4], [150.0, 50, 16, 12, 0.4]
     fine = Found(np.array([part, beside]), np.array([0.5, 0.4]), np.zeros((0, 5)), np.ones(2))
     coarse = Found(np.array([large]), np.array([0.9]), np.zeros((0, 5)), np.full(1, 0.5))
     found = joined([fine, coarse], 0.3)
-    np.testing.assert_allclose(found.boxes, [large, beside], atol=1e-6)
-    assert found.scores.tolist() == [0.9, 0.4]  # no scale vouches for what another one finds
+    np.testing.assert_allclose(found.boxes, [large, beside, part], atol=1e-6)
+    assert found.scores.tolist() == pytest.approx([0.9, 0.4, 0.35])  # no scale vouches for what another one finds
+    assert found.scales.tolist() == [0.5, 1, 1]
+
+
+def test_a_sure_crystal_above_a_larger_one_is_reported_and_a_mark_in_it_is_not():
+    large, above, mark = [50.0, 50, 80, 60, 0.1], [35.0, 50, 16, 12, 0.4], [65.0, 50, 16, 12, 0.4]
+
+    class Overlaid(FixedNetwork):
+        look = Look(score=0.45, iou=0.5, scales=(1.0, 0.5), least=10, most=60)
+
+        def find(self, images):
+            fine = images[0].shape[0] > 150
+            boxes = np.array([above, mark] if fine else [large], dtype=np.float64)
+            boxes[:, :2] = boxes[:, :2] + 32 if fine else boxes[:, :2] / 2 + 32
+            boxes[:, 2:4] *= 1 if fine else 0.5
+            return [(boxes, np.array([0.8, 0.6]) if fine else np.array([0.9]))]
+
+    found = Detector(Overlaid()).detect(np.zeros((120, 800), np.float32))
+    np.testing.assert_allclose(found.boxes, [large, above], atol=1e-6)
+    assert found.scores.tolist() == pytest.approx([0.9, 0.56])
 
 
 def test_scales_vouch_for_each_other():
@@ -146,10 +165,12 @@ def test_scales_vouch_for_each_other():
         Found(np.array([large]), np.array([0.33]), none, np.full(1, 0.25)),
     ]
     found = joined(scales, 0.3)
-    np.testing.assert_allclose(found.boxes, [large], atol=1e-6)
-    assert found.scores.tolist() == pytest.approx([1 - 0.54 * (1 - 0.3 * (1 - 0.8 * 0.67))])
-    assert found.scales.tolist() == [0.5]
-    np.testing.assert_allclose(joined([*scales[:1], Found(none, np.zeros(0), none, np.zeros(0))], 0.3).boxes, [pit], atol=1e-6)
+    np.testing.assert_allclose(found.boxes, [large, pit], atol=1e-6)
+    assert found.scores.tolist() == pytest.approx([1 - 0.54 * (1 - 0.3 * (1 - 0.8 * 0.67)), 0.5 * 0.7])
+    assert found.scales.tolist() == [0.5, 1]
+    alone = joined([*scales[:1], Found(none, np.zeros(0), none, np.zeros(0))], 0.3)  # the pit is the better one
+    np.testing.assert_allclose(alone.boxes, [pit, large], atol=1e-6)
+    assert alone.scores.tolist() == pytest.approx([0.5, 0.2 * 0.7])
 
 
 def test_a_crystal_that_scales_see_turned_is_between_them():

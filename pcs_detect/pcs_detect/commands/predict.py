@@ -45,7 +45,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--iou",
         type=up_to_one,
-        help="of boxes that overlap by more, the one with the highest score stays (default: what suits the detector, 0.3)",
+        help="of boxes that overlap by more, the one with the highest score stays (default: what suits the detector)",
     )
     p.add_argument(
         "--grey",

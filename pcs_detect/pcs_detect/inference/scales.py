@@ -13,7 +13,8 @@ from .averages import SAME, mean_boxes
 from .suppression import kept_ranks
 from .tiling import Found, alive
 
-INSIDE = 0.7  # of a box's area: so much of it in a better one, and it is part of that
+INSIDE = 0.7  # of a box's area: so much of it in a better one, and it may be a part of that
+DOUBTED = 0.7  # of its score, that a box keeps then
 GAIN = 0.3  # of what agreement is worth, that a crystal's score gains
 
 
@@ -24,8 +25,9 @@ def joined(found: Sequence[Found], threshold: float) -> Found:
     looks like one at several. A score s becomes 1 - (1 - s) (1 - GAIN a), where a, the agreement, is
     1 - (1 - s1 IoU1) (1 - s2 IoU2) ... over the other scales, of the box of each that overlaps most surely, from IoU SAME on;
     what one scale alone finds keeps its own. Of boxes that overlap by IoU > ``threshold`` the best stays, and becomes the
-    mean of all of the same crystal. So does a box that lies for more than INSIDE of its area in a better one, or the other
-    way round: the parts of a large crystal that a finer scale takes for crystals, the group that a coarser one takes for one.
+    mean of all of the same crystal. A box that lies for more than INSIDE of its area in a better one, or the other way round, may
+    be a crystal above another one; but also a part of a large crystal that a finer scale takes for a crystal, or a group that a
+    coarser one takes for one. It keeps DOUBTED of its score.
     """
     if len(found) == 1:
         return found[0]
@@ -36,8 +38,12 @@ def joined(found: Sequence[Found], threshold: float) -> Found:
     first = order[kept_ranks(boxes[order], threshold)]
     means = mean_boxes(boxes[first], own[first], boxes, own)
     kept = kept_ranks(means, threshold)  # means may have come nearer to each other
-    kept = kept[_apart(means[kept])]
-    return Found(means[kept], scores[first[kept]], cut, scales[first[kept]])
+    means, first = means[kept], first[kept]
+    rates = np.full(len(means), DOUBTED)
+    rates[_apart(means)] = 1
+    rates *= scores[first]
+    order = np.argsort(-rates, kind="stable")
+    return Found(means[order], rates[order], cut, scales[first[order]])
 
 
 def _agreement(boxes: Floats, scores: Floats, scale: NDArray[np.intp]) -> Floats:

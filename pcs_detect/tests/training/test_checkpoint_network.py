@@ -75,6 +75,24 @@ def test_a_real_detector_finds_what_its_test_finds(random_tiny, tmp_path):
             assert (apart.min(1) < 2e-3).all()
 
 
+@pytest.mark.parametrize(
+    ("model", "look", "given", "expected"),
+    [(0.3, None, None, 0.3), (0.45, None, None, 0.45), (0.45, 0.6, None, 0.6), (0.45, 0.6, 0.2, 0.2), (0.45, None, 0.2, 0.2)],
+)
+def test_boxes_may_overlap_alike_in_a_network_and_beyond_it(random_tiny, tmp_path, model, look, given, expected):
+    """Of a tile, of tiles, views and scales: what its look says, or else its model."""
+    content = torch.load(random_tiny, weights_only=True)
+    settings = settings_of(configs.load("s2anet_tiny"))
+    settings["model"]["test_cfg"]["nms"]["iou_threshold"] = model
+    settings["look"] = {"average": True} | ({} if look is None else {"iou": look})
+    write_checkpoint({"meta": {"settings": settings}, "state_dict": content["state_dict"]}, tmp_path / "overlapping.pth")
+    detector = Detector(tmp_path / "overlapping.pth", "cpu", iou=given)
+    assert detector.iou == detector.network.iou == expected
+    plain = load_detector(tmp_path / "overlapping.pth", iou=given)
+    assert plain.model.test_cfg.nms.iou_threshold == expected
+    assert plain.look.iou == (look or model)
+
+
 @pytest.mark.parametrize("name", [name for name, _ in configs.available()])
 def test_every_configuration_passes_for_one_of_this_project(name, tmp_path):
     """The next obstacle is that the weights are of another model."""

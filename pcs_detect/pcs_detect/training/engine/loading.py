@@ -91,18 +91,19 @@ def _loaded(
             raise DataError(f"{path}: does not say which model it belongs to, as checkpoints of pcs-detect do; name its config")
         model = _for_test(trained["model"])
         _check_parts(model, str(path))
-    _set_test(model := ConfigDict(model), score, iou)
+    settings = trained if isinstance(trained, Mapping) else {}
+    look = _look(settings if config is None else cfg, _allowed_overlap(model), str(path))
+    _set_test(model := ConfigDict(model), score, look.iou if iou is None else iou)
     built = _built(model, str(path))
     _give_weights(built, state, str(path))
     name = Path(config).stem if config is not None else meta.get("config")
     source = {"file": path.name, "sha256": _sha256(path), "config": name, "epoch": meta.get("epoch")}
-    settings = trained if isinstance(trained, Mapping) else {}
-    return Loaded(built.eval(), source, _look(settings if config is None else cfg, str(path)), settings)
+    return Loaded(built.eval(), source, look, settings)
 
 
-def _look(settings: Mapping[str, Any], name: str) -> Look:
-    """How the detector looks at photographs, where its settings say that."""
-    given: dict[str, Any] = dict(settings.get("look") or {})
+def _look(settings: Mapping[str, Any], iou: float | None, name: str) -> Look:
+    """How the detector looks at photographs, where its settings say that; iou: what its model allows, if they do not."""
+    given: dict[str, Any] = ({} if iou is None else {"iou": iou}) | dict(settings.get("look") or {})
     try:
         return Look(**given)
     except (TypeError, ValueError) as e:
@@ -152,6 +153,16 @@ def _for_test(node: Any) -> Any:
         kept = {k: _for_test(v) for k, v in node.items() if k not in OF_TRAINING}
         return {**kept, "train_cfg": None} if "train_cfg" in kept else kept  # some detectors insist on that argument
     return [_for_test(v) for v in node] if isinstance(node, list | tuple) else node
+
+
+def _allowed_overlap(node: Any) -> float | None:
+    """IoU that rotated non-maximum suppression of a model allows; None of one without."""
+    if isinstance(node, Mapping):
+        if node.get("type") in ROTATED and "iou_threshold" in node:
+            return node["iou_threshold"]
+        node = list(node.values())
+    within = (_allowed_overlap(v) for v in node) if isinstance(node, list | tuple) else ()
+    return next((iou for iou in within if iou is not None), None)
 
 
 def _set_test(node: Any, score: float | None, iou: float | None) -> None:
