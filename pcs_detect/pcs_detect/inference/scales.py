@@ -25,9 +25,9 @@ def joined(found: Sequence[Found], threshold: float) -> Found:
     looks like one at several. A score s becomes 1 - (1 - s) (1 - GAIN a), where a, the agreement, is
     1 - (1 - s1 IoU1) (1 - s2 IoU2) ... over the other scales, of the box of each that overlaps most surely, from IoU SAME on;
     what one scale alone finds keeps its own. Of boxes that overlap by IoU > ``threshold`` the best stays, and becomes the
-    mean of all of the same crystal. A box that lies for more than INSIDE of its area in a better one, or the other way round, may
-    be a crystal above another one; but also a part of a large crystal that a finer scale takes for a crystal, or a group that a
-    coarser one takes for one. It keeps DOUBTED of its score.
+    mean of all of the same crystal. A box that lies for more than INSIDE of its area in a better one, or the other way round,
+    may be a crystal above another one; but also a part of a large crystal that a finer scale takes for a crystal, or a group
+    that a coarser one takes for one. It keeps DOUBTED of its score.
     """
     if len(found) == 1:
         return found[0]
