@@ -75,8 +75,8 @@ def test_the_detector_that_ships_is_its_weights_at_every_place():
 
 @pytest.mark.parametrize("average", [False, True])
 def test_the_detector_that_ships_finds_the_crystals_that_its_weights_find(average, tmp_path):
-    rng = np.random.default_rng(0)
-    pixels = np.kron(rng.integers(60, 220, (60, 80)), np.ones((8, 8))) + rng.normal(0, 4, (480, 640))
+    rng = np.random.default_rng(0)  # few enough places that none is left out for their number
+    pixels = np.kron(rng.integers(60, 220, (30, 40)), np.ones((8, 8))) + rng.normal(0, 4, (240, 320))
     weights_file = tmp_path / "weights.pth"
     content = read_checkpoint(shipped(".pth"))
     content["meta"]["settings"]["look"] = {**content["meta"]["settings"]["look"], "average": average}
@@ -90,7 +90,7 @@ def test_the_detector_that_ships_finds_the_crystals_that_its_weights_find(averag
     best = rotated_iou(one.boxes, other.boxes).max(1)
     # which boxes are averaged may change where an overlap or a score is just at the limit
     assert (best > 0.99).mean() >= (0.99 if average else 0.999)
-    assert best.min() > 0.95 or not average
+    assert ((best > 0.95) | (abs(best - file.iou) < 1e-3)).all() or not average
     np.testing.assert_allclose(np.sort(one.scores)[-50:], np.sort(other.scores)[-50:], atol=1e-3)
 
 
