@@ -46,10 +46,11 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The whole test suite on the CPU."""
+    """The whole test suite on the CPU, files beside each other on up to four cores."""
     install(session, "-e", ".[test]")
     install_compiled(session, "noise")
-    session.run("pytest", "-m", "not gpu and not blender and not cluster", *session.posargs)
+    beside = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]  # a file's tests share what they prepare
+    session.run("pytest", "-m", "not gpu and not blender and not cluster", *beside, *session.posargs)
 
 
 @nox.session(python="3.11")
