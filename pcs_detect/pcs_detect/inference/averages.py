@@ -40,10 +40,10 @@ def mean_boxes(first: Floats, rates: Floats, boxes: Floats, scores: Floats, pair
     def mean(values: Floats) -> Floats:
         return np.stack([np.bincount(i, weight * column, len(first)) for column in values.T], -1) / total[:, None]
 
-    x, y, angle = boxes[j, 0], boxes[j, 1], boxes[j, 4]
-    stretch = (boxes[j, 2] - boxes[j, 3]) * (boxes[j, 2] + boxes[j, 3])
+    x, y, w, h, angle = boxes[j].T
+    stretch = (w - h) * (w + h)
     centre_x, centre_y, cosine, sine = mean(np.stack((x, y, stretch * np.cos(2 * angle), stretch * np.sin(2 * angle)), -1)).T
     direction = np.where((cosine == 0) & (sine == 0), first[:, 4], np.arctan2(sine, cosine) / 2)  # squares have no longer side
     across = np.abs(wrap_angle(angle - direction[i])) > np.pi / 4
-    sides = mean(np.where(across[:, None], boxes[j, 3:1:-1], boxes[j, 2:4]))
+    sides = mean(np.where(across, (h, w), (w, h)).T)
     return np.where(alone[:, None], first, to_le90(np.column_stack((centre_x, centre_y, sides, direction))))

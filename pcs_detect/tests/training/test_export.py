@@ -82,7 +82,7 @@ def test_the_detector_that_ships_finds_the_crystals_that_its_weights_find(averag
     content["meta"]["settings"]["look"] = {**content["meta"]["settings"]["look"], "average": average}
     write_checkpoint(content, weights_file)
     scale = "auto" if average else 1  # several scales make means as well
-    file, looks_alike = (Detector(f, "cpu", score=0.1, scale=scale, views=1) for f in (shipped(), weights_file))
+    file, looks_alike = (Detector(f, "cpu", score=0.1, iou=0.3, scale=scale, views=1) for f in (shipped(), weights_file))
     file.network.look = looks_alike.look
     one, other = (d.detect(pixels.clip(0, 255).astype(np.float32)) for d in (file, looks_alike))
     assert len(one.boxes) > 100
@@ -90,7 +90,7 @@ def test_the_detector_that_ships_finds_the_crystals_that_its_weights_find(averag
     best = rotated_iou(one.boxes, other.boxes).max(1)
     # which boxes are averaged may change where an overlap or a score is just at the limit
     assert (best > 0.99).mean() >= (0.99 if average else 0.999)
-    assert ((best > 0.95) | (abs(best - file.iou) < 1e-3)).all() or not average
+    assert best.min() > 0.95 or not average
     np.testing.assert_allclose(np.sort(one.scores)[-50:], np.sort(other.scores)[-50:], atol=1e-3)
 
 
