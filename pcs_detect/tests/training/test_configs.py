@@ -31,6 +31,7 @@ TABLE_1 = {
 }
 MILESTONES = {12: (8, 11), 110: (80, 95)}
 NORMS = (nn.BatchNorm2d, nn.GroupNorm)
+NARROW = ("rtmdet_r_narrow", "rtmdet_r_narrow_c3", "s2anet_narrow")  # the network that ships, and two trained as it was
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -83,16 +84,16 @@ def test_detections_are_not_capped(built):
         assert dict(last.nms) == {"type": "nms", "iou_threshold": 0.5}
     else:
         assert last.max_per_img == last.nms_pre == 5000
-        allowed = 0.5 if name == "rtmdet_r_narrow" else 0.3
+        allowed = 0.5 if name in NARROW else 0.3
         assert dict(last.nms) == {"type": "nms_nearby", "iou_threshold": allowed}
 
 
 def test_the_noise_is_the_published_pipeline(built):
-    """The network that ships draws it for one of eight drops as microscopes show them, seven of eight of the paper."""
+    """The narrow networks draw it for one of eight drops as microscopes show them, seven of eight of the paper."""
     name, _, model = built
     published = {"published": pa.default_pipeline(seed=0).steps}
     shares = {"published": 1}
-    if name == "rtmdet_r_narrow":
+    if name in NARROW:
         crop, least = pa.RandomCrop(256, (0.5, 2.0)), pa.MinEdge(2.0)
         published = {
             "published": [pa.MinEdge(0.0), crop, least, *pa.default_pipeline(seed=0).steps, pa.KeepDetectable(0)],
@@ -216,12 +217,34 @@ def test_table_1_schedule(built):
     assert rates == pytest.approx([0.01] * first + [0.001] * (second - first) + [0.0001] * (epochs - second))
 
 
+def test_narrow_networks_differ_in_nothing_but_the_network():
+    """Data, noise, crops, steps and rates are one, so that a comparison compares networks."""
+    loaded = [configs.load(name) for name in NARROW]
+    for part in ("data_preprocessor", "train_dataloader", "train_cfg", "param_scheduler", "custom_hooks", "test_cfg"):
+        found = [cfg.get(part) or cfg.model.get(part) for cfg in loaded]
+        assert found[0], part
+        assert found[1] == found[0], part
+        if part != "train_dataloader":  # workers of the loader differ
+            assert found[2] == found[0], part
+    assert [cfg.optim_wrapper.optimizer.lr for cfg in loaded] == [0.001] * 3
+    assert [cfg.train_dataloader.batch_size for cfg in loaded] == [8] * 3
+
+
+def test_stored_statistics_in_narrow_networks():
+    """A crystal's score then does not depend on what else is in its tile."""
+    for name in NARROW:
+        model = MODELS.build(configs.load(name).model)
+        norms = [m for m in model.modules() if isinstance(m, NORMS)]
+        assert norms
+        assert all(isinstance(m, nn.BatchNorm2d) and m.track_running_stats for m in norms)
+
+
 def test_every_row_of_table_1_has_its_configuration():
     assert set(TABLE_1) <= set(NAMES)
     assert all(words for _, words in configs.available())
 
 
-@pytest.mark.parametrize("name", ["s2anet_tiny", "s2anet_tiny_c3", "rtmdet_r_tiny", "oriented_rcnn_r50"])
+@pytest.mark.parametrize("name", ["s2anet_tiny", "s2anet_tiny_c3", "rtmdet_r_tiny", *NARROW, "oriented_rcnn_r50"])
 @pytest.mark.parametrize("count", [3, 0])
 def test_a_training_step_reaches_every_learnable_part(name, count):
     cfg = configs.load(name)
