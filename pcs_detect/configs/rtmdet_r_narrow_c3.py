@@ -1,4 +1,4 @@
-"""As rtmdet_r_narrow, without its finest level: strides 8 .. 32; three times as fast, for crystals above 8 px"""
+"""As rtmdet_r_narrow, without its finest level: strides 8 .. 32; nearly twice as fast, for crystals above 8 px"""
 
 _base_ = "./rtmdet_r_narrow.py"
 

@@ -34,13 +34,7 @@ ALWAYS = {
     "openpyxl",
     "tqdm",
 }
-# without a torch to compile against, and what compiles, mmcv would come without its operations
-TRAINING_HALF = (
-    f"the training half ({FOLDER}\n"
-    '  pip install torch ninja psutil hatchling editables "setuptools>=77"\n'
-    '  MMCV_WITH_OPS=1 pip install --no-build-isolation "./pcs_detect[train]"\n'
-    "which compiles OpenMMLab's operations, about 10 minutes)"
-)
+TRAINING_HALF = f'the training half ({FOLDER} pip install "./pcs_detect[train]")'
 
 
 def install(module: str) -> str:

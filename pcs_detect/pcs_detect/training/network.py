@@ -41,11 +41,10 @@ class CheckpointNetwork:
         amp: bool = False,
     ) -> None:
         self.device = chosen_device(device)
-        if self.device == "cuda":
-            openmmlab.check_cuda()
-        elif amp:
+        if amp and self.device != "cuda":
             raise InputError("mixed precision (amp) needs a GPU")
         loaded = load_detector(checkpoint, config, score, iou)
+        openmmlab.check_operations(self.device, two_stages=hasattr(loaded.model, "roi_head"))
         self.model, self.source, self.look, self.amp = loaded.model.to(self.device), loaded.source, loaded.look, amp
         if self.look.average:  # every box is wanted that may count
             if hasattr(self.model, "roi_head"):

@@ -1,7 +1,8 @@
 """Makes OpenMMLab's packages importable, or says what is missing. Import this before mmcv, mmdet or mmrotate.
 
 mmrotate imports torchvision for one detector that is not used here; where torchvision cannot be had (there is no build of it
-for every build of torch), an empty module stands in for that one import.
+for every build of torch), an empty module stands in for that one import. ``operations`` stands in for mmcv's compiled
+operations where it was installed without them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,9 @@ import types
 from ..errors import InstallationError
 from ..extras import install
 
-REBUILD = "MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir --force-reinstall onedl-mmcv"
-
 
 def check() -> None:
-    """Raises InstallationError where they or mmcv's compiled operations cannot be imported."""
+    """Raises InstallationError where they cannot be imported, or mmcv's compiled operations do not fit torch."""
     for module, distribution in (
         ("mmengine", "onedl-mmengine"),
         ("mmcv", "onedl-mmcv"),
@@ -32,26 +31,34 @@ def check() -> None:
             raise InstallationError(f"{distribution} cannot be imported ({e}); {install('mmcv')}") from e
     try:
         importlib.import_module("mmcv._ext")
+    except ModuleNotFoundError:
+        from . import operations
+
+        sys.modules["mmcv._ext"] = operations
     except ImportError as e:
-        if "mmcv._ext" in str(e) and "No module" in str(e):
-            reason = "it was installed without them"
-        else:
-            reason = f"they do not fit the installed torch: {e}"
+        from .operations import BUILD
+
         raise InstallationError(
-            f"mmcv's compiled operations (rotated IoU, NMS, deformable convolution) cannot be loaded: {reason}. Build them "
-            f"against this torch (about 10 minutes on two cores):\n  {REBUILD}"
+            f"mmcv's compiled operations (rotated IoU, NMS, deformable convolution) do not fit the installed torch: {e}. {BUILD}"
         ) from e
     _import_mmrotate()
 
 
-def check_cuda() -> None:
-    """Raises InstallationError where the compiled operations are for CPUs only."""
+def check_operations(device: str, two_stages: bool) -> None:
+    """Raises InstallationError where a detector, of one or two stages, needs operations that were not compiled for a device."""
     from mmcv.ops import get_compiling_cuda_version
 
-    if get_compiling_cuda_version() == "not available":
+    from . import operations
+
+    if device == "cuda" and get_compiling_cuda_version() == "not available":
         raise InstallationError(
             "mmcv's compiled operations were built without CUDA; train on the CPU (--device cpu), or build them with the CUDA "
-            f"toolkit of this torch (nvcc):\n  FORCE_CUDA=1 {REBUILD}"
+            f"toolkit of this torch (nvcc):\n  {operations.TOOLS}\n  FORCE_CUDA=1 {operations.REBUILD}"
+        )
+    if two_stages and sys.modules["mmcv._ext"] is operations:
+        raise InstallationError(
+            "detectors of two stages need mmcv's compiled operations, which this installation lacks; RTMDet-R and S2A-Net do "
+            f"without them on a CPU. {operations.BUILD}"
         )
 
 

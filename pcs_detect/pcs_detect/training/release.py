@@ -98,10 +98,10 @@ def _card(
         f"| validation, % | {measured or 'not said'} |",
         f"| licence | {about.get('licence', 'not said')} |",
         f"| looks at photographs at | {', '.join(f'{s:g}' for s in look.scales)} times their size |",
-        f"| sizes that count at each, px | {limit} |",
+        f"| sizes that count at each, px | {limit} as the network sees them; at the finest shorter ones too, at the coarsest longer |",
         f"| orientations in which it looks | {look.views} |",
         f"| least score | {look.score:g} |",
-        f"| checkpoint, SHA-256 | {source['sha256']} |",
+        f"| SHA-256 of the checkpoint from which both files were written | {source['sha256']} |",
         "",
         f"`{name}.onnx` is what `Detector()` loads; `{name}.pth` holds the same weights, for `pcs-detect train "
         f"{source['config']} --start shipped`.",

@@ -248,8 +248,7 @@ def chosen_device(name: str | None) -> str:
 @contextlib.contextmanager
 def running(cfg: Config, device: str) -> Iterator[CrystalRunner]:
     """A runner of the config on that device; its process group, if it made one, is gone afterwards."""
-    if device == "cuda":
-        openmmlab.check_cuda()
+    openmmlab.check_operations(device, two_stages="roi_head" in cfg.get("model", {}))
     cfg.experiment_name = f"run_{secrets.token_hex(4)}"  # mmengine keeps loggers and the like by this name, process-wide
     if cfg.get("visualizer"):
         cfg.visualizer.name = cfg.experiment_name
