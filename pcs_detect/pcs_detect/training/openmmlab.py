@@ -39,7 +39,8 @@ def check() -> None:
         from .operations import BUILD
 
         raise InstallationError(
-            f"mmcv's compiled operations (rotated IoU, NMS, deformable convolution) do not fit the installed torch: {e}. {BUILD}"
+            "mmcv's compiled operations (rotated IoU, NMS, deformable convolution) do not fit the installed torch: "
+            f"{e}. {BUILD}"
         ) from e
     _import_mmrotate()
 

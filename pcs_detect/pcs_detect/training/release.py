@@ -98,7 +98,7 @@ def _card(
         f"| validation, % | {measured or 'not said'} |",
         f"| licence | {about.get('licence', 'not said')} |",
         f"| looks at photographs at | {', '.join(f'{s:g}' for s in look.scales)} times their size |",
-        f"| sizes that count at each, px | {limit} as the network sees them; at the finest shorter ones too, at the coarsest longer |",
+        f"| sizes that count at each, px as the network sees them | {limit}; at the finest shorter too, at the coarsest longer |",
         f"| orientations in which it looks | {look.views} |",
         f"| least score | {look.score:g} |",
         f"| SHA-256 of the checkpoint from which both files were written | {source['sha256']} |",

@@ -31,7 +31,11 @@ def failing(name: str, error: ImportError):
     ("module", "error", "message"),
     [
         ("mmdet", ModuleNotFoundError("No module named 'mmdet'"), "onedl-mmdetection.*\n.*pip install"),
-        ("mmcv._ext", ImportError("undefined symbol: _ZN3c105"), "do not fit the installed torch.*undefined symbol.*\n.*\n.*MMCV_WITH_OPS=1"),
+        (
+            "mmcv._ext",
+            ImportError("undefined symbol: _ZN3c105"),
+            "do not fit the installed torch.*undefined symbol.*\n.*\n.*MMCV_WITH_OPS=1",
+        ),
         ("mmrotate.models", ImportError("cannot import name 'x'"), "onedl-mmrotate.*cannot import name"),
     ],
 )
@@ -57,7 +61,6 @@ def test_the_stand_in_for_torchvision_does_not_stay():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-
 
 
 @pytest.mark.parametrize(("shape", "turns"), [((3, 2, 8, 3, 3), 8), ((2, 3, 4, 1, 1), 2), ((1, 1, 1, 1, 1), 1)])
@@ -131,9 +134,10 @@ def test_steps_and_predictions_without_compiled_operations_are_the_same():
 def test_two_stages_need_compiled_operations(monkeypatch, tmp_path):
     weights = write_random_weights("mask_rcnn_tiny", tmp_path / "mask.pth")
     monkeypatch.setitem(sys.modules, "mmcv._ext", operations)
-    with pytest.raises(InstallationError, match=r"two stages.*\n.*\n.*MMCV_WITH_OPS=1"), running(configs.load("mask_rcnn_tiny"), "cpu"):
+    message = r"two stages.*\n.*\n.*MMCV_WITH_OPS=1"
+    with pytest.raises(InstallationError, match=message), running(configs.load("mask_rcnn_tiny"), "cpu"):
         pass
-    with pytest.raises(InstallationError, match=r"two stages.*\n.*\n.*MMCV_WITH_OPS=1"):
+    with pytest.raises(InstallationError, match=message):
         CheckpointNetwork(weights, "cpu")
     with pytest.raises(InstallationError, match=r"roi_align_forward.*\n.*\n.*MMCV_WITH_OPS=1"):
         operations.roi_align_forward(1, 2, three=3)
