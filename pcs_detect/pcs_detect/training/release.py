@@ -86,7 +86,9 @@ def _card(
 ) -> str:
     metrics = {k.rpartition("/")[2]: v for k, v in (trained.get("metrics") or {}).items()}
     measured = ", ".join(f"{k} {100 * float(v):.1f}" for k, v in metrics.items() if float(v) == float(v))
-    limit = "any" if look.most == float("inf") else f"{look.least:g} to {look.most:g}"
+    limit = f"{look.least:g} to {look.most:g}; at the finest shorter too, at the coarsest longer"
+    if look.most == float("inf"):
+        limit = "any"
     lines = [
         f"# {name}",
         "",
@@ -98,7 +100,7 @@ def _card(
         f"| validation, % | {measured or 'not said'} |",
         f"| licence | {about.get('licence', 'not said')} |",
         f"| looks at photographs at | {', '.join(f'{s:g}' for s in look.scales)} times their size |",
-        f"| sizes that count at each, px as the network sees them | {limit}; at the finest shorter too, at the coarsest longer |",
+        f"| sizes that count at each, px as the network sees them | {limit} |",
         f"| orientations in which it looks | {look.views} |",
         f"| least score | {look.score:g} |",
         f"| SHA-256 of the checkpoint from which both files were written | {source['sha256']} |",
