@@ -30,7 +30,7 @@ def failing(name: str, error: ImportError):
 @pytest.mark.parametrize(
     ("module", "error", "message"),
     [
-        ("mmdet", ModuleNotFoundError("No module named 'mmdet'"), r'onedl-mmdetection.*run: pip install "./pcs_detect\[train\]"'),
+        ("mmdet", ModuleNotFoundError("No module named 'mmdet'"), r"onedl-mmdetection.*pip install .\./pcs_detect\[train\]"),
         (
             "mmcv._ext",
             ImportError("undefined symbol: _ZN3c105"),
