@@ -35,6 +35,10 @@ def install_detect(session: nox.Session) -> None:
     install(session, "torch", "setuptools>=77", "wheel", "ninja", "psutil", "hatchling", "editables", constraints=constraints)
     session.env["MMCV_WITH_OPS"] = "1"
     session.install("--no-build-isolation", "-e", "./pcs_detect[train,test]")
+    looked = "import importlib.util, mmcv; print('compiled' if importlib.util.find_spec('mmcv._ext') else 'plain')"
+    if "plain" in (session.run_install("python", "-W", "ignore", "-c", looked, silent=True) or ""):
+        # pip kept a wheel that was built for a CPU without a compiler
+        session.install("--no-build-isolation", "--no-deps", "--no-cache-dir", "--force-reinstall", "onedl-mmcv")
 
 
 @nox.session
