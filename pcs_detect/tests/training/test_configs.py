@@ -62,7 +62,7 @@ def generator_of(model):
 def test_features_have_the_strides_of_the_anchors(built):
     _, _, model = built
     with torch.no_grad():
-        features = model.extract_feat(torch.zeros(1, 1, 64, 64))
+        features = model.extract_feat(torch.zeros(2, 1, 64, 64))  # two: a batch norm needs more than one value
     strides = [(64 / f.shape[-2], 64 / f.shape[-1]) for f in features]
     assert strides == [tuple(s) for s in generator_of(model).strides]
 
