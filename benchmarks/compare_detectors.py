@@ -25,7 +25,7 @@ from pcs_detect.labels.truth import read_truths
 from pcs_detect.photographs.finding import find_photographs
 from pcs_detect.photographs.reading import read_photograph
 
-WIDTH, TYPE = 420, 22  # px of a photograph in the picture, and of the words above
+WIDTH, TYPE, GAP = 420, 22, 6  # px of a photograph in the picture, of the words above, between photographs
 
 
 def main() -> None:
@@ -75,6 +75,7 @@ def _column(name: str, paths: list[Path], crystals: pd.DataFrame) -> np.ndarray:
     head = Image.new("RGB", (WIDTH, TYPE + 12), "white")
     ImageDraw.Draw(head).text((2, 4), name, "black", ImageFont.load_default(TYPE))
     panels = [np.asarray(head)]
+    gap = np.full((GAP, WIDTH, 3), 255, np.uint8)
     for path in paths:
         grey = read_photograph(path)
         scale = WIDTH / grey.shape[1]
@@ -84,8 +85,8 @@ def _column(name: str, paths: list[Path], crystals: pd.DataFrame) -> np.ndarray:
         mine = crystals[crystals["image"] == path.name]
         boxes = mine[["x_px", "y_px", "width_px", "height_px", "angle_deg"]].to_numpy(np.float64, copy=True)
         boxes *= np.array([scale, scale, scale, scale, np.pi / 180])
-        panels.append(drawing.overlay(np.asarray(small), boxes, enlarged=2))
-    return drawing.contact_sheet(panels, columns=1)
+        panels += [drawing.overlay(np.asarray(small), boxes, enlarged=2), gap]
+    return np.concatenate(panels)
 
 
 if __name__ == "__main__":
