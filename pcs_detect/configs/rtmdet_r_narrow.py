@@ -7,14 +7,14 @@ depend on what else is in its tile. Training pictures are crops of 256 px from r
 _base_ = ["./rtmdet_r_tiny.py", "./_base_/narrow.py"]
 
 model = dict(
-    data_preprocessor=dict(augment=_base_.narrow.augment, matched=_base_.narrow.matched, fringes=_base_.narrow.fringes),
+    data_preprocessor=_base_.narrow.preprocessor,
     backbone=dict(widen_factor=0.25, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=48),
     bbox_head=dict(in_channels=48, feat_channels=48),
     test_cfg=dict(nms=dict(iou_threshold=0.5)),  # transparent crystals lie one above another
 )
 train_dataloader = dict(batch_size=_base_.narrow.batch)
-train_cfg = dict(max_epochs=_base_.narrow.epochs, val_interval=10)
+train_cfg = _base_.narrow.loop
 optim_wrapper = dict(optimizer=dict(lr=_base_.narrow.rate))
 param_scheduler = _base_.narrow.rates
 custom_hooks = _base_.narrow.averaged

@@ -10,7 +10,7 @@ channels = 48
 batch_norm = dict(type="BN", requires_grad=True)
 
 model = dict(
-    data_preprocessor=dict(augment=_base_.narrow.augment, matched=_base_.narrow.matched, fringes=_base_.narrow.fringes),
+    data_preprocessor=_base_.narrow.preprocessor,
     backbone=dict(norm_cfg=dict(_delete_=True, **batch_norm)),
     neck=dict(out_channels=channels, norm_cfg=dict(_delete_=True, **batch_norm)),
     bbox_head_init=dict(in_channels=channels, feat_channels=channels, norm_cfg=None),
@@ -28,7 +28,7 @@ model = dict(
 )
 
 train_dataloader = dict(batch_size=_base_.narrow.batch)
-train_cfg = dict(max_epochs=_base_.narrow.epochs, val_interval=10)
+train_cfg = _base_.narrow.loop
 optim_wrapper = dict(optimizer=dict(lr=_base_.narrow.rate))
 auto_scale_lr = dict(base_batch_size=_base_.narrow.batch)
 param_scheduler = _base_.narrow.rates

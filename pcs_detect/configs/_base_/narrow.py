@@ -13,20 +13,23 @@ _zoomed = [dict(type="default_pipeline"), _crop, dict(type="MinEdge", min_edge=2
 _plain = [_crop, dict(type="MinEdge", min_edge=2.0), dict(type="Rotate90"), dict(type="Flip")]
 
 narrow = dict(
-    epochs=_epochs,
-    rate=0.001,
-    batch=8,
-    # of eight pictures of the first data set, drops as microscopes show them, six look like photographs, one is as noisy as the
-    # paper's, one is as rendered; of those that follow, scenes of the paper, seven have its noise, three before the zoom
-    augment=dict(
-        _delete_=True,
-        each=[
-            [_microscope] * 6 + [_published] + [_plain],
-            [_published] * 4 + [_zoomed] * 3 + [_plain],
-        ],
+    preprocessor=dict(
+        # of eight pictures of the first data set, drops as microscopes show them, six look like photographs, one is as noisy
+        # as the paper's, one is as rendered; of those that follow, scenes of the paper, seven have its noise, three of them
+        # before the zoom
+        augment=dict(
+            _delete_=True,
+            each=[
+                [_microscope] * 6 + [_published] + [_plain],
+                [_published] * 4 + [_zoomed] * 3 + [_plain],
+            ],
+        ),
+        matched=0.5,  # half of all have their grey values matched, as photographs have
+        fringes="remove",  # as of photographs
     ),
-    matched=0.5,  # half of all have their grey values matched, as photographs have
-    fringes="remove",  # as of photographs
+    batch=8,
+    rate=0.001,
+    loop=dict(max_epochs=_epochs, val_interval=10),
     rates=[
         dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=100),
         dict(

@@ -86,9 +86,9 @@ def _card(
 ) -> str:
     metrics = {k.rpartition("/")[2]: v for k, v in (trained.get("metrics") or {}).items()}
     measured = ", ".join(f"{k} {100 * float(v):.1f}" for k, v in metrics.items() if float(v) == float(v))
-    limit = f"{look.least:g} to {look.most:g}; at the finest shorter too, at the coarsest longer"
-    if look.most == float("inf"):
-        limit = "any"
+    limit = "any"
+    if look.most < float("inf"):
+        limit = f"{look.least:g} to {look.most:g}; at the finest shorter too, at the coarsest longer"
     lines = [
         f"# {name}",
         "",
